@@ -1,0 +1,117 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// Floors: a target lists only targets of lower floors; `make check` enforces it.
+// See Documentation/architecture.md.
+
+/// Every Swift target: language mode 6, warnings are errors.
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableExperimentalFeature("Lifetimes"),
+    .treatAllWarnings(as: .error),
+]
+/// Formats and engines have no reason to touch raw memory: there the compiler also refuses unsafe code.
+let pure: [SwiftSetting] = strict + [.strictMemorySafety()]
+
+let package = Package(
+    name: "cresset",
+    products: [
+        .executable(name: "cressetd", targets: ["cressetd"]),
+        .executable(name: "cresset", targets: ["cresset"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    ],
+    targets: [
+        // Floor 0
+        .target(name: "Primitives", swiftSettings: pure),
+
+        // Floor 1: formats
+        .target(name: "SignallingFormats", dependencies: ["Primitives"], swiftSettings: pure),
+        .target(name: "MediaFormats", dependencies: ["Primitives"], swiftSettings: pure),
+        .target(
+            name: "Configuration",
+            dependencies: ["Primitives", .product(name: "TOMLKit", package: "TOMLKit")],
+            swiftSettings: strict),
+
+        // Floor 2a: engines, no I/O. CallEngine stands on the two others.
+        .target(name: "SIPEngine", dependencies: ["Primitives", "SignallingFormats"], swiftSettings: pure),
+        .target(name: "MediaEngine", dependencies: ["Primitives", "MediaFormats"], swiftSettings: pure),
+        .target(
+            name: "CallEngine",
+            dependencies: ["Primitives", "SignallingFormats", "SIPEngine", "MediaEngine"],
+            swiftSettings: pure),
+        .target(name: "Console", dependencies: ["Primitives"], swiftSettings: pure),
+
+        // Floor 2b: adapters
+        .target(name: "LinuxIO", dependencies: ["Primitives", "CLinux"], swiftSettings: strict),
+        .target(name: "FastPath", dependencies: ["Primitives", "MediaFormats", "CFastPath"], swiftSettings: strict),
+        .target(name: "Crypto", dependencies: ["Primitives", "COpenSSL"], swiftSettings: strict),
+
+        // Floor 3: composition
+        .target(
+            name: "Appliance",
+            dependencies: [
+                "Primitives", "SignallingFormats", "MediaFormats", "Configuration", "SIPEngine", "MediaEngine",
+                "CallEngine", "Console", "LinuxIO", "FastPath", "Crypto",
+            ],
+            swiftSettings: strict),
+
+        // Floor 4: executables
+        .executableTarget(name: "cressetd", dependencies: ["Appliance"], swiftSettings: strict),
+        .executableTarget(
+            name: "cresset",
+            dependencies: [
+                "Primitives", "Configuration", "Console", "LinuxIO",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: strict),
+
+        // C: what Swift cannot import
+        .target(name: "CLinux"),
+        .target(name: "CFastPath", linkerSettings: [.linkedLibrary("bpf")]),
+        .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+
+        // Tests
+        .target(
+            name: "TestSupport", dependencies: ["Primitives"], path: "Tests/TestSupport", swiftSettings: strict),
+        .testTarget(name: "PrimitivesTests", dependencies: ["Primitives", "TestSupport"], swiftSettings: strict),
+        .testTarget(
+            name: "SignallingFormatsTests", dependencies: ["Primitives", "SignallingFormats", "TestSupport"],
+            exclude: ["Golden"], swiftSettings: strict),
+        .testTarget(
+            name: "MediaFormatsTests", dependencies: ["Primitives", "MediaFormats", "TestSupport"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "ConfigurationTests", dependencies: ["Primitives", "Configuration", "TestSupport"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "SIPEngineTests",
+            dependencies: ["Primitives", "SignallingFormats", "SIPEngine", "Crypto", "TestSupport"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "MediaEngineTests", dependencies: ["Primitives", "MediaFormats", "MediaEngine", "TestSupport"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "CallEngineTests",
+            dependencies: [
+                "Primitives", "SignallingFormats", "SIPEngine", "MediaEngine", "CallEngine", "Crypto", "TestSupport",
+            ],
+            swiftSettings: strict),
+        .testTarget(
+            name: "LinuxIOTests", dependencies: ["Primitives", "LinuxIO", "TestSupport"], swiftSettings: strict),
+        .testTarget(
+            name: "FastPathTests",
+            dependencies: ["Primitives", "MediaFormats", "FastPath", "CFastPath", "TestSupport"],
+            swiftSettings: strict),
+        .testTarget(name: "CryptoTests", dependencies: ["Primitives", "Crypto", "TestSupport"], swiftSettings: strict),
+        .testTarget(
+            name: "ConsoleTests", dependencies: ["Primitives", "Console", "TestSupport"], swiftSettings: strict),
+        .testTarget(
+            name: "ApplianceTests",
+            dependencies: ["Primitives", "Configuration", "Appliance", "TestSupport"], swiftSettings: strict),
+    ]
+)

@@ -1,0 +1,2 @@
+// libbpf and the flow table layout shared with the BPF program.
+#pragma once

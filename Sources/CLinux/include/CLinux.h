@@ -1,0 +1,2 @@
+// Linux facilities that Swift cannot import.
+#pragma once

@@ -1,0 +1,4 @@
+// OpenSSL 3 as Swift sees it: declarations only.
+#pragma once
+#include <openssl/evp.h>
+#include <openssl/rand.h>
