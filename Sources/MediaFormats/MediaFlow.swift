@@ -1,0 +1,96 @@
+import Primitives
+
+/// One direction of one relayed stream: what arrives at `local` from `acceptedSource` leaves again, rewritten.
+///
+/// `MediaEngine` decides which flows there should be; `FastPath` applies them in the kernel, or the socket path does.
+package struct MediaFlow: Hashable, Sendable {
+    /// What packets must look like to be relayed.
+    package enum Kind: Hashable, Sendable, CaseIterable {
+        /// Version 2, at least twelve bytes (RFC 3550 §5.1).
+        case rtp
+        /// Version 2, packet type 192...223, at least eight bytes (RFC 3550 §6.4, RFC 5761 §4).
+        case rtcp
+    }
+
+    /// What becomes of a packet that arrives at `local` from anywhere but `acceptedSource`.
+    package enum WrongSource: Hashable, Sendable, CaseIterable {
+        /// Goes up to the bound socket: the source may still be learned.
+        case pass
+        /// Is discarded and counted: the source is locked.
+        case drop
+    }
+
+    /// One payload type number that becomes another on the way; both 0...127.
+    package struct PayloadTypeMapping: Hashable, Sendable {
+        package var from: UInt8
+        package var to: UInt8
+
+        package init(from: UInt8, to: UInt8) {
+            self.from = from
+            self.to = to
+        }
+    }
+
+    /// Mappings beyond this are refused by whoever applies the flow.
+    package static let payloadTypeMappingCountMax = 4
+
+    /// Our address and port the packets arrive at; the key, at most one flow each.
+    package var local: TransportAddress
+    package var kind: Kind
+    /// Only packets from exactly here are relayed.
+    package var acceptedSource: TransportAddress
+    package var wrongSource: WrongSource
+    /// Our address and port on the other leg.
+    package var rewrittenSource: TransportAddress
+    /// Where the other leg's peer listens.
+    package var rewrittenDestination: TransportAddress
+    /// For instance telephone-event 96 → 101; RTP only, at most `payloadTypeMappingCountMax`.
+    package var payloadTypes: [PayloadTypeMapping]
+
+    package init(
+        local: TransportAddress, kind: Kind, acceptedSource: TransportAddress, wrongSource: WrongSource,
+        rewrittenSource: TransportAddress, rewrittenDestination: TransportAddress,
+        payloadTypes: [PayloadTypeMapping] = []
+    ) {
+        self.local = local
+        self.kind = kind
+        self.acceptedSource = acceptedSource
+        self.wrongSource = wrongSource
+        self.rewrittenSource = rewrittenSource
+        self.rewrittenDestination = rewrittenDestination
+        self.payloadTypes = payloadTypes
+    }
+}
+
+/// What happened to the packets of one flow since it was first applied.
+package struct MediaFlowCounters: Hashable, Sendable {
+    /// Relayed packets.
+    package var packets: UInt64
+    /// Bytes of their UDP payload.
+    package var bytes: UInt64
+    /// From another source: passed up or dropped, as the flow said at the time.
+    package var wrongSource: UInt64
+    /// From the right source but neither RTP nor RTCP as `MediaFlow.Kind` asks: dropped.
+    package var malformed: UInt64
+    /// When the latest packet was relayed; nil before the first.
+    package var lastArrival: MonotonicTime?
+
+    package init(
+        packets: UInt64 = 0, bytes: UInt64 = 0, wrongSource: UInt64 = 0, malformed: UInt64 = 0,
+        lastArrival: MonotonicTime? = nil
+    ) {
+        self.packets = packets
+        self.bytes = bytes
+        self.wrongSource = wrongSource
+        self.malformed = malformed
+        self.lastArrival = lastArrival
+    }
+
+    /// Sums; the later of the two arrivals. For kernel and socket counters of one flow.
+    package static func + (left: Self, right: Self) -> Self {
+        MediaFlowCounters(
+            packets: left.packets &+ right.packets, bytes: left.bytes &+ right.bytes,
+            wrongSource: left.wrongSource &+ right.wrongSource, malformed: left.malformed &+ right.malformed,
+            lastArrival: [left.lastArrival, right.lastArrival].compactMap { $0 }.max())
+    }
+}
