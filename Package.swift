@@ -22,7 +22,6 @@ let package = Package(
         .executable(name: "cresset", targets: ["cresset"]),
     ],
     dependencies: [
-        .package(url: "https://github.com/LebJe/TOMLKit", from: "0.6.0"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     ],
     targets: [
@@ -32,10 +31,7 @@ let package = Package(
         // Floor 1: formats
         .target(name: "SignallingFormats", dependencies: ["Primitives"], swiftSettings: pure),
         .target(name: "MediaFormats", dependencies: ["Primitives"], swiftSettings: pure),
-        .target(
-            name: "Configuration",
-            dependencies: ["Primitives", .product(name: "TOMLKit", package: "TOMLKit")],
-            swiftSettings: strict),
+        .target(name: "Configuration", dependencies: ["Primitives"], swiftSettings: pure),
 
         // Floor 2a: engines, no I/O. CallEngine stands on the two others.
         .target(name: "SIPEngine", dependencies: ["Primitives", "SignallingFormats"], swiftSettings: pure),
