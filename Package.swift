@@ -38,8 +38,8 @@ let package = Package(
         .target(name: "MediaEngine", dependencies: ["Primitives", "MediaFormats"], swiftSettings: pure),
         .target(
             name: "CallEngine",
-            dependencies: ["Primitives", "SignallingFormats", "SIPEngine", "MediaEngine"],
-            swiftSettings: pure),
+            dependencies: ["Primitives", "SignallingFormats", "MediaFormats", "SIPEngine", "MediaEngine"],
+            exclude: ["README.md"], swiftSettings: pure),
         .target(name: "Console", dependencies: ["Primitives"], swiftSettings: pure),
 
         // Floor 2b: adapters
@@ -94,7 +94,8 @@ let package = Package(
         .testTarget(
             name: "CallEngineTests",
             dependencies: [
-                "Primitives", "SignallingFormats", "SIPEngine", "MediaEngine", "CallEngine", "Crypto", "TestSupport",
+                "Primitives", "SignallingFormats", "MediaFormats", "SIPEngine", "MediaEngine", "CallEngine", "Crypto",
+                "TestSupport",
             ],
             swiftSettings: strict),
         .testTarget(
