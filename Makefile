@@ -1,0 +1,60 @@
+# Cresset. `make help` lists the targets.
+
+SHELL := /bin/sh
+SWIFT ?= $(shell Tests/Lab/find-swift)
+export PATH := $(dir $(SWIFT)):$(PATH):/usr/sbin:/sbin
+PYTHON := python3 -B
+RELEASE := .build/release
+M ?= 30
+S ?= 60
+T ?= all
+
+.DEFAULT_GOAL := help
+.PHONY: help deps swift build release run test soak loss bench footprint check fuzz format clean
+
+help: ## what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+deps: ## install the Debian packages that build and lab need (as root; does nothing when they are there)
+	@Tests/Lab/install-packages Tests/Lab/packages.txt
+
+swift:
+	@test -n "$(SWIFT)" || Tests/Lab/find-swift
+
+build: deps swift ## debug build
+	$(SWIFT) build
+
+release: deps swift ## release build of cressetd and cresset, static Swift runtime
+	$(SWIFT) build -c release --static-swift-stdlib --product cressetd
+	$(SWIFT) build -c release --static-swift-stdlib --product cresset
+
+run: build ## the lab: phones, box and carrier in namespaces, real calls, a summary (as root)
+	@$(PYTHON) Tests/Lab/run.py $(ARGS)
+
+test: deps swift ## everything: build, unit tests, lab scenarios; ends with "N passed, N failed"
+	@SWIFT=$(SWIFT) $(PYTHON) Tests/Lab/all_tests.py
+
+soak: release ## M minutes of calls at 20 per second (as root; M=30)
+	@CRESSET_BUILD=$(RELEASE) $(PYTHON) Tests/Lab/soak.py --minutes $(M) $(ARGS)
+
+loss: release ## calls with 5 % of the signalling lost (as root)
+	@CRESSET_BUILD=$(RELEASE) $(PYTHON) Tests/Lab/loss.py $(ARGS)
+
+footprint: release ## size on disk, memory idle and per call; fails at 16 MB (as root)
+	@CRESSET_BUILD=$(RELEASE) $(PYTHON) Tests/Lab/footprint.py $(ARGS)
+
+bench: release ## SIP and relay beside their peers: libosip2, sofia-sip, Kamailio, rtpengine (as root)
+	@Tests/Lab/install-packages Benchmarks/packages.txt
+	@for each in Benchmarks/*/run; do echo "== $$each"; CRESSET_BUILD=$(RELEASE) SWIFT=$(SWIFT) $$each || exit 1; done
+
+check: deps swift ## format, import direction, warnings, forbidden imports, and S seconds of fuzzing per parser
+	@SWIFT=$(SWIFT) Tests/check $(S)
+
+fuzz: deps swift ## fuzz one parser, or all: T=sip S=60
+	@SWIFT=$(SWIFT) Tests/Fuzz/fuzz $(T) $(S)
+
+format: swift ## rewrite the sources as .swift-format says
+	$(SWIFT) format -i -r Sources Tests $(wildcard Plugins Benchmarks)
+
+clean: ## remove everything built
+	rm -rf .build .build-fuzz .build-bench .build-check out
