@@ -112,3 +112,12 @@ let package = Package(
             dependencies: ["Primitives", "Configuration", "Appliance", "TestSupport"], swiftSettings: strict),
     ]
 )
+
+// The fuzzer (Tests/Fuzz) needs libFuzzer to link: it is part of the package only for `make fuzz`.
+if Context.environment["CRESSET_FUZZ"] == "1" {
+    package.products.append(.executable(name: "fuzz", targets: ["fuzz"]))
+    package.targets.append(
+        .executableTarget(
+            name: "fuzz", dependencies: ["Primitives", "SignallingFormats", "MediaFormats", "Configuration"],
+            path: "Tests/Fuzz/Targets", swiftSettings: strict))
+}
