@@ -1,0 +1,132 @@
+import Primitives
+
+/// One `m=` section: the stream, its formats and its lines (RFC 8866 §5.14).
+package struct MediaDescription: Hashable, Sendable {
+    /// `audio`, `video`, `text`, `image`, …
+    package var kind: String
+    /// 0: rejected or switched off (RFC 3264 §6).
+    package var port: UInt16
+    /// The number behind the slash; 1 when absent.
+    package var portCount: Int
+    /// `RTP/AVP`, `RTP/SAVP`, `udptl`, …
+    package var transportProtocol: String
+    /// Payload types for RTP, in order of preference; never empty.
+    package var formats: [String]
+    /// The lines behind the `m=` line, in order.
+    package var lines: [SDPLine]
+
+    package init(
+        kind: String, port: UInt16, portCount: Int = 1, transportProtocol: String = "RTP/AVP", formats: [String],
+        lines: [SDPLine] = []
+    ) {
+        self.kind = kind
+        self.port = port
+        self.portCount = portCount
+        self.transportProtocol = transportProtocol
+        self.formats = formats
+        self.lines = lines
+    }
+
+    /// `audio 49170/2 RTP/AVP 0 8`; nil when it is not that.
+    init?(_ text: String) {
+        let fields = text.split(separator: " ", omittingEmptySubsequences: true)
+        // Tolerated: no format at all on a rejected stream, as some peers answer.
+        guard fields.count >= 3 else { return nil }
+        let ports = fields[1].split(separator: "/", omittingEmptySubsequences: false)
+        guard (1...2).contains(ports.count), ports.allSatisfy({ $0.utf8.allSatisfy { (0x30...0x39).contains($0) } }),
+            let port = UInt16(ports[0])
+        else { return nil }
+        var portCount = 1
+        if ports.count == 2 {
+            guard let count = Int(ports[1]), (1...65_535).contains(count) else { return nil }
+            portCount = count
+        }
+        let formats = fields[3...].map(String.init)
+        guard port == 0 || !formats.isEmpty else { return nil }
+        self.init(
+            kind: String(fields[0]), port: port, portCount: portCount, transportProtocol: String(fields[2]),
+            formats: formats)
+    }
+
+    func render(into writer: inout ByteWriter) {
+        writer.write("m=\(kind) \(port)\(portCount == 1 ? "" : "/\(portCount)") \(transportProtocol)")
+        for format in formats { writer.write(" \(format)") }
+        writer.write("\r\n")
+        for line in lines { line.render(into: &writer) }
+    }
+}
+
+// What the lines mean.
+extension MediaDescription {
+    package var isRejected: Bool { port == 0 }
+
+    /// The stream's own `c=`; nil: the session's applies.
+    package var connection: SDPConnection? { lines.first(type: "c").flatMap { SDPConnection($0.text) } }
+
+    /// The stream's own direction; nil: the session's applies, or `sendrecv`.
+    package var direction: SDPDirection? { lines.direction }
+
+    /// `a=` lines in order.
+    package var attributes: [SDPAttribute] { lines.attributes }
+
+    /// Where RTCP goes when not to the next port (RFC 3605).
+    package var rtcp: (port: UInt16, host: SDPHost?)? {
+        guard let value = lines.attributeValue("rtcp") else { return nil }
+        let fields = value.split(separator: " ", omittingEmptySubsequences: true)
+        guard let first = fields.first, let port = UInt16(first) else { return nil }
+        if fields.count == 1 { return (port, nil) }
+        guard fields.count == 4, let host = SDPHost(tail: fields[1...]) else { return nil }
+        return (port, host)
+    }
+
+    /// RTCP may come on the RTP port (RFC 5761).
+    package var hasRTCPMux: Bool { lines.hasAttribute("rtcp-mux") }
+
+    /// Milliseconds of media per packet; nil when not said.
+    package var ptimeMilliseconds: Int? { lines.attributeValue("ptime").flatMap { Int($0) } }
+
+    /// Keys or fingerprints: SRTP is asked for, whatever the `m=` line says (RFC 4568, RFC 5763).
+    package var asksForEncryption: Bool {
+        transportProtocol.contains("SAVP") || lines.hasAttribute("crypto") || lines.hasAttribute("fingerprint")
+    }
+
+    /// The payload types among the formats, in order; what is not a number of 0...127 is left out.
+    package var payloadTypes: [UInt8] { formats.compactMap { UInt8($0) }.filter { $0 < 128 } }
+
+    /// The codec of a payload type, from its `a=rtpmap` or the static table; nil when neither knows it.
+    package func codec(of payloadType: UInt8) -> SDPCodec? {
+        for line in lines where line.isAttribute("rtpmap") {
+            guard let (number, rest) = line.payloadTypeAndRest, number == payloadType else { continue }
+            return SDPCodec(rest)
+        }
+        return SDPCodec.assigned(to: payloadType)
+    }
+
+    /// The format parameters of a payload type (`a=fmtp`); nil when there are none.
+    package func formatParameters(of payloadType: UInt8) -> String? {
+        for line in lines where line.isAttribute("fmtp") {
+            guard let (number, rest) = line.payloadTypeAndRest, number == payloadType else { continue }
+            return String(rest)
+        }
+        return nil
+    }
+
+    /// The first telephone-event in the list (RFC 4733); nil without.
+    package var telephoneEventPayloadType: UInt8? {
+        payloadTypes.first { codec(of: $0)?.isTelephoneEvent == true }
+    }
+
+    /// RTP in the clear, which is what this box relays; AVPF differs only in RTCP timing (RFC 4585).
+    package var isPlainRTP: Bool { transportProtocol == "RTP/AVP" || transportProtocol == "RTP/AVPF" }
+}
+
+extension SDPLine {
+    /// `a=rtpmap:96 L8/8000` → 96 and `L8/8000`; the same for fmtp and rtcp-fb.
+    var payloadTypeAndRest: (UInt8, Substring)? {
+        guard let value = attributeValue else { return nil }
+        let trimmed = value.drop { $0 == " " }
+        let digits = trimmed.prefix { $0 != " " }
+        guard let number = UInt8(digits), number < 128 else { return nil }
+        return (number, trimmed.dropFirst(digits.count).drop { $0 == " " })
+    }
+}

@@ -1,0 +1,190 @@
+import Primitives
+
+/// Which way media flows, as seen by whoever wrote the description (RFC 8866 §6.7).
+package enum SDPDirection: String, Hashable, Sendable, CaseIterable {
+    case sendrecv, sendonly, recvonly, inactive
+
+    package init(sends: Bool, receives: Bool) {
+        self =
+            switch (sends, receives) {
+            case (true, true): .sendrecv
+            case (true, false): .sendonly
+            case (false, true): .recvonly
+            case (false, false): .inactive
+            }
+    }
+
+    package var sends: Bool { self == .sendrecv || self == .sendonly }
+    package var receives: Bool { self == .sendrecv || self == .recvonly }
+
+    /// The same flow seen from the other end.
+    package var reversed: SDPDirection { SDPDirection(sends: receives, receives: sends) }
+
+    /// Only what both allow.
+    package func intersection(_ other: SDPDirection) -> SDPDirection {
+        SDPDirection(sends: sends && other.sends, receives: receives && other.receives)
+    }
+}
+
+/// A host in `c=`, `o=` and `a=rtcp`: nearly always an address, a name in theory.
+package enum SDPHost: Hashable, Sendable {
+    case address(IPAddress)
+    case name(String)
+
+    package var address: IPAddress? {
+        guard case .address(let address) = self else { return nil }
+        return address
+    }
+
+    /// The three fields `IN IP4 192.0.2.1`. nil unless the network is IN and family and address fit.
+    init?(networkType: Substring, addressType: Substring, host: Substring) {
+        guard networkType == "IN", addressType == "IP4" || addressType == "IP6", !host.isEmpty else { return nil }
+        if let address = IPAddress(host) {
+            guard (address.family == .v4) == (addressType == "IP4"), !host.hasPrefix("[") else { return nil }
+            self = .address(address)
+        } else {
+            // A domain name (RFC 8866 §9, FQDN): anything else, such as 256.1.1.1 or fe80::1%eth0, is an error.
+            let allowed = host.utf8.allSatisfy { byte in
+                switch byte {
+                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                    UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."):
+                    true
+                default: false
+                }
+            }
+            guard allowed, host.contains(where: \.isLetter) else { return nil }
+            self = .name(String(host))
+        }
+    }
+
+    /// `IP4 192.0.2.1`; a name is written as IP4.
+    var text: String {
+        switch self {
+        case .address(let address): "\(address.family == .v4 ? "IP4" : "IP6") \(address)"
+        case .name(let name): "IP4 \(name)"
+        }
+    }
+}
+
+/// `o=` (RFC 8866 §5.2).
+package struct SDPOrigin: Hashable, Sendable {
+    package var username: String
+    /// Digits without a limit in the grammar, hence text.
+    package var sessionID: String
+    package var sessionVersion: String
+    package var host: SDPHost
+
+    package init(username: String, sessionID: String, sessionVersion: String, host: SDPHost) {
+        self.username = username
+        self.sessionID = sessionID
+        self.sessionVersion = sessionVersion
+        self.host = host
+    }
+
+    init?(_ text: String) {
+        let fields = text.split(separator: " ", omittingEmptySubsequences: true)
+        // Tolerated: a user name with spaces or none at all, as some phones write their display name here.
+        guard fields.count >= 5, let host = SDPHost(tail: fields.suffix(3)) else { return nil }
+        let numbers = fields.dropLast(3).suffix(2)
+        guard numbers.allSatisfy({ number in number.utf8.allSatisfy { (0x30...0x39).contains($0) } }),
+            let sessionID = numbers.first, let sessionVersion = numbers.last
+        else { return nil }
+        let username = fields.dropLast(5).joined(separator: " ")
+        self.init(
+            username: username.isEmpty ? "-" : username, sessionID: String(sessionID),
+            sessionVersion: String(sessionVersion), host: host)
+    }
+
+    var text: String { "\(username) \(sessionID) \(sessionVersion) IN \(host.text)" }
+}
+
+extension SDPHost {
+    /// The last three fields of `o=`, `c=` or `a=rtcp`.
+    init?(tail: ArraySlice<Substring>) {
+        guard tail.count == 3, let networkType = tail.first, let host = tail.last else { return nil }
+        self.init(networkType: networkType, addressType: tail[tail.startIndex + 1], host: host)
+    }
+}
+
+/// `c=` (RFC 8866 §5.7).
+package struct SDPConnection: Hashable, Sendable {
+    package var host: SDPHost
+    /// `/127` or `/127/3` behind a multicast address, kept as text; nil for unicast.
+    package var multicastSuffix: String?
+
+    package init(host: SDPHost, multicastSuffix: String? = nil) {
+        self.host = host
+        self.multicastSuffix = multicastSuffix
+    }
+
+    init?(_ text: String) {
+        let fields = text.split(separator: " ", omittingEmptySubsequences: true)
+        guard fields.count == 3 else { return nil }
+        var hostText = fields[2]
+        if let slash = hostText.firstIndex(of: "/") {
+            let suffix = hostText[slash...]
+            guard suffix.utf8.allSatisfy({ $0 == UInt8(ascii: "/") || (0x30...0x39).contains($0) }) else { return nil }
+            multicastSuffix = String(suffix)
+            hostText = hostText[..<slash]
+        }
+        guard let host = SDPHost(networkType: fields[0], addressType: fields[1], host: hostText) else { return nil }
+        self.host = host
+    }
+
+    var text: String { "IN \(host.text)\(multicastSuffix ?? "")" }
+}
+
+/// The codec behind a payload type: `a=rtpmap`, or the static table of RFC 3551 §6.
+package struct SDPCodec: Hashable, Sendable {
+    /// Lower case: names are compared without case (RFC 8866 §6.6).
+    package var name: String
+    package var clockRate: Int
+    package var channels: Int
+
+    package init(_ name: String, _ clockRate: Int, channels: Int = 1) {
+        self.name = name.lowercased()
+        self.clockRate = clockRate
+        self.channels = channels
+    }
+
+    /// `PCMU/8000` or `L16/44100/2`.
+    init?(_ text: Substring) {
+        let parts = text.split(separator: "/", omittingEmptySubsequences: false)
+        guard (2...3).contains(parts.count), !parts[0].isEmpty, let rate = Int(parts[1]), rate > 0 else { return nil }
+        // Tolerated: parameters we do not understand behind the rate count as one channel.
+        self.init(String(parts[0]), rate, channels: parts.count == 3 ? max(1, Int(parts[2]) ?? 1) : 1)
+    }
+
+    /// Codec of a payload type that needs no `a=rtpmap` (RFC 3551 §6); nil for the others.
+    package static func assigned(to payloadType: UInt8) -> SDPCodec? {
+        switch payloadType {
+        case 0: SDPCodec("pcmu", 8_000)
+        case 3: SDPCodec("gsm", 8_000)
+        case 4: SDPCodec("g723", 8_000)
+        case 5: SDPCodec("dvi4", 8_000)
+        case 6: SDPCodec("dvi4", 16_000)
+        case 7: SDPCodec("lpc", 8_000)
+        case 8: SDPCodec("pcma", 8_000)
+        case 9: SDPCodec("g722", 8_000)
+        case 10: SDPCodec("l16", 44_100, channels: 2)
+        case 11: SDPCodec("l16", 44_100)
+        case 12: SDPCodec("qcelp", 8_000)
+        case 13: SDPCodec("cn", 8_000)
+        case 14: SDPCodec("mpa", 90_000)
+        case 15: SDPCodec("g728", 8_000)
+        case 16: SDPCodec("dvi4", 11_025)
+        case 17: SDPCodec("dvi4", 22_050)
+        case 18: SDPCodec("g729", 8_000)
+        case 25: SDPCodec("celb", 90_000)
+        case 26: SDPCodec("jpeg", 90_000)
+        case 28: SDPCodec("nv", 90_000)
+        case 31: SDPCodec("h261", 90_000)
+        case 32: SDPCodec("mpv", 90_000)
+        case 33: SDPCodec("mp2t", 90_000)
+        case 34: SDPCodec("h263", 90_000)
+        default: nil
+        }
+    }
+
+    package var isTelephoneEvent: Bool { name == "telephone-event" }
+}
