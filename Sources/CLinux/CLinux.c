@@ -1,1 +1,154 @@
+#define _GNU_SOURCE
 #include "CLinux.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <limits.h>
+#include <linux/errqueue.h>
+#include <linux/ethtool.h>
+#include <linux/sockios.h>
+#include <net/if.h>
+#include <net/if_arp.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/signalfd.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { EVENTS_MAX = 128, BATCH_MAX = 32 };
+
+int clinux_epoll_control(int epoll, int operation, int descriptor, uint32_t events, uint64_t data) {
+    struct epoll_event event = {.events = events, .data = {.u64 = data}};
+    return epoll_ctl(epoll, operation, descriptor, &event) < 0 ? -errno : 0;
+}
+
+int clinux_epoll_wait(int epoll, struct clinux_event *events, int capacity, int64_t timeout_nanoseconds) {
+    struct epoll_event ready[EVENTS_MAX];
+    if (capacity > EVENTS_MAX) capacity = EVENTS_MAX;
+    int count = -1;
+    errno = ENOSYS;
+#ifdef SYS_epoll_pwait2
+    // The call itself, not the C library's wrapper: Debian 12's kernel has it wherever its C library does, and an
+    // older kernel says ENOSYS.
+    struct timespec timeout = {.tv_sec = timeout_nanoseconds / 1000000000, .tv_nsec = timeout_nanoseconds % 1000000000};
+    count = (int)syscall(SYS_epoll_pwait2, epoll, ready, capacity, timeout_nanoseconds < 0 ? NULL : &timeout, NULL,
+                         (size_t)8);
+#endif
+    if (count < 0 && errno == ENOSYS) {
+        int64_t milliseconds = timeout_nanoseconds < 0 ? -1 : timeout_nanoseconds / 1000000 + (timeout_nanoseconds % 1000000 != 0);
+        count = epoll_wait(epoll, ready, capacity, milliseconds > INT_MAX ? INT_MAX : (int)milliseconds);
+    }
+    if (count < 0) return -errno;
+    for (int index = 0; index < count; index++) {
+        events[index] = (struct clinux_event){.events = ready[index].events, .data = ready[index].data.u64};
+    }
+    return count;
+}
+
+int clinux_receive_batch(int socket, uint8_t *buffer, size_t slot_byte_count, struct clinux_datagram *datagrams,
+                         unsigned capacity) {
+    struct mmsghdr messages[BATCH_MAX];
+    struct iovec vectors[BATCH_MAX];
+    if (capacity > BATCH_MAX) capacity = BATCH_MAX;
+    memset(messages, 0, sizeof messages[0] * capacity);
+    for (unsigned index = 0; index < capacity; index++) {
+        vectors[index] = (struct iovec){.iov_base = buffer + index * slot_byte_count, .iov_len = slot_byte_count};
+        messages[index].msg_hdr.msg_iov = &vectors[index];
+        messages[index].msg_hdr.msg_iovlen = 1;
+        messages[index].msg_hdr.msg_name = &datagrams[index].source;
+        messages[index].msg_hdr.msg_namelen = sizeof datagrams[index].source;
+    }
+    int count = recvmmsg(socket, messages, capacity, MSG_DONTWAIT, NULL);
+    if (count < 0) return -errno;
+    for (int index = 0; index < count; index++) {
+        datagrams[index].byte_count = messages[index].msg_len;
+        datagrams[index].truncated = (messages[index].msg_hdr.msg_flags & MSG_TRUNC) != 0;
+        if (messages[index].msg_hdr.msg_namelen == 0) datagrams[index].source.ss_family = AF_UNSPEC;
+    }
+    return count;
+}
+
+int clinux_receive_error(int socket, struct clinux_socket_error *error) {
+    union {
+        struct cmsghdr header;
+        uint8_t bytes[512];
+    } control;
+    uint8_t payload[1];
+    struct iovec vector = {.iov_base = payload, .iov_len = sizeof payload};
+    memset(error, 0, sizeof *error);
+    struct msghdr message = {
+        .msg_name = &error->destination,
+        .msg_namelen = sizeof error->destination,
+        .msg_iov = &vector,
+        .msg_iovlen = 1,
+        .msg_control = &control,
+        .msg_controllen = sizeof control,
+    };
+    if (recvmsg(socket, &message, MSG_ERRQUEUE | MSG_DONTWAIT) < 0) return -errno;
+    if (message.msg_namelen == 0) error->destination.ss_family = AF_UNSPEC;
+    for (struct cmsghdr *part = CMSG_FIRSTHDR(&message); part; part = CMSG_NXTHDR(&message, part)) {
+        bool v4 = part->cmsg_level == IPPROTO_IP && part->cmsg_type == IP_RECVERR;
+        bool v6 = part->cmsg_level == IPPROTO_IPV6 && part->cmsg_type == IPV6_RECVERR;
+        if (!v4 && !v6) continue;
+        struct sock_extended_err extended;
+        memcpy(&extended, CMSG_DATA(part), sizeof extended);
+        error->code = extended.ee_errno;
+        error->origin = extended.ee_origin;
+        error->type = extended.ee_type;
+        error->icmp_code = extended.ee_code;
+        error->info = extended.ee_info;
+    }
+    return 0;
+}
+
+int clinux_peer_credentials(int socket, struct clinux_credentials *credentials) {
+    struct ucred peer;
+    socklen_t size = sizeof peer;
+    if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0) return -errno;
+    *credentials = (struct clinux_credentials){.process = peer.pid, .user = peer.uid, .group = peer.gid};
+    return 0;
+}
+
+int clinux_query_interface(const char *name, struct clinux_interface *result) {
+    memset(result, 0, sizeof *result);
+    struct ifreq request;
+    memset(&request, 0, sizeof request);
+    if (strlen(name) >= sizeof request.ifr_name) return -ENODEV;
+    strcpy(request.ifr_name, name);
+    int descriptor = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (descriptor < 0) return -errno;
+    int status = -1;
+    if (ioctl(descriptor, SIOCGIFINDEX, &request) < 0) goto done;
+    result->index = (uint32_t)request.ifr_ifindex;
+    if (ioctl(descriptor, SIOCGIFMTU, &request) < 0) goto done;
+    result->mtu = (uint32_t)request.ifr_mtu;
+    if (ioctl(descriptor, SIOCGIFFLAGS, &request) < 0) goto done;
+    result->flags = (uint16_t)request.ifr_flags;
+    if (ioctl(descriptor, SIOCGIFHWADDR, &request) < 0) goto done;
+    if (request.ifr_hwaddr.sa_family == ARPHRD_ETHER) {
+        result->has_hardware_address = true;
+        memcpy(result->hardware_address, request.ifr_hwaddr.sa_data, sizeof result->hardware_address);
+    }
+    struct ethtool_drvinfo driver = {.cmd = ETHTOOL_GDRVINFO};
+    request.ifr_data = (void *)&driver;
+    if (ioctl(descriptor, SIOCETHTOOL, &request) == 0) {
+        memcpy(result->driver, driver.driver, sizeof driver.driver);
+        result->driver[sizeof result->driver - 1] = 0;
+    }
+    status = 0;
+done:
+    if (status < 0) status = -errno;
+    close(descriptor);
+    return status;
+}
+
+int clinux_read_signal(int descriptor) {
+    struct signalfd_siginfo information;
+    ssize_t count = read(descriptor, &information, sizeof information);
+    if (count < 0) return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+    return count == sizeof information ? (int)information.ssi_signo : 0;
+}

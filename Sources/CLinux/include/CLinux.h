@@ -1,2 +1,71 @@
-// Linux facilities that Swift cannot import.
+// Linux facilities that Swift cannot import: packed structures, ancillary data macros, variadic calls.
+// Nothing here decides anything. Every function returns a negated errno when it fails.
 #pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include <linux/errqueue.h>
+
+// epoll_event without its packing.
+struct clinux_event {
+    uint32_t events;
+    uint32_t reserved;
+    uint64_t data;
+};
+
+int clinux_epoll_control(int epoll, int operation, int descriptor, uint32_t events, uint64_t data);
+
+// A negative timeout waits for ever. Nanosecond precision where the kernel has epoll_pwait2, else milliseconds
+// rounded up.
+int clinux_epoll_wait(int epoll, struct clinux_event *events, int capacity, int64_t timeout_nanoseconds);
+
+// One datagram of a batch; its bytes lie at slot_byte_count times its index.
+struct clinux_datagram {
+    size_t byte_count;
+    bool truncated;
+    struct sockaddr_storage source;
+};
+
+// Receives up to `capacity` (at most 32) datagrams without waiting; returns how many.
+int clinux_receive_batch(int socket, uint8_t *buffer, size_t slot_byte_count, struct clinux_datagram *datagrams,
+                         unsigned capacity);
+
+// One entry of a socket's error queue (IP_RECVERR).
+struct clinux_socket_error {
+    uint32_t code;   // errno
+    uint8_t origin;  // SO_EE_ORIGIN_…
+    uint8_t type;    // ICMP type
+    uint8_t icmp_code;
+    uint32_t info;  // path MTU, where the ICMP message carries one
+    struct sockaddr_storage destination;
+};
+
+// -EAGAIN when the queue is empty.
+int clinux_receive_error(int socket, struct clinux_socket_error *error);
+
+// The process at the other end of a Unix socket (SO_PEERCRED).
+struct clinux_credentials {
+    int32_t process;
+    uint32_t user;
+    uint32_t group;
+};
+int clinux_peer_credentials(int socket, struct clinux_credentials *credentials);
+
+struct clinux_interface {
+    uint32_t index;
+    uint32_t mtu;
+    uint32_t flags;  // IFF_…
+    bool has_hardware_address;
+    uint8_t hardware_address[6];
+    char driver[33];  // empty when the kernel names none
+};
+int clinux_query_interface(const char *name, struct clinux_interface *result);
+
+// The next signal waiting at a signalfd; 0 when there is none.
+int clinux_read_signal(int descriptor);

@@ -1,0 +1,219 @@
+import CLinux
+import Glibc
+import Primitives
+
+/// A bound UDP socket for IPv4 or IPv6.
+///
+/// Datagrams up to 64 kB come in; those larger than the path's MTU go out in fragments (RFC 3261 §18.1.1). What the
+/// kernel cannot take at once waits in a bounded queue.
+package final class UDPSocket {
+    package struct Options: Sendable {
+        /// nil keeps the system's default.
+        package var receiveBufferBytes: Int?
+        package var sendBufferBytes: Int?
+        /// The IPv4 TOS or IPv6 traffic class byte; SIP uses CS3, 0x60.
+        package var typeOfService: UInt8 = 0
+        /// Sends and receives only through this interface; needs CAP_NET_RAW when already bound otherwise.
+        package var interface: String?
+        /// Beyond it `send` fails with ENOBUFS.
+        package var queuedDatagramsMax = 256
+        package init() {}
+    }
+
+    /// What became of a datagram.
+    package enum SendResult: Equatable, Sendable {
+        case sent
+        /// Waits for room in the kernel; a later failure comes as `Event.sendFailed`.
+        case queued
+        /// EMSGSIZE, ENETUNREACH, EPERM of a firewall…; ENOBUFS when the queue is full.
+        case failed(Errno)
+    }
+
+    package enum Event: Equatable, Sendable {
+        /// An ICMP error came back for an earlier datagram to this peer (RFC 3261 §18.4).
+        case peerUnreachable(TransportAddress, Errno)
+        /// A queued datagram could not be sent after all.
+        case sendFailed(TransportAddress, Errno)
+    }
+
+    private enum Limits {
+        static let batchesPerWakeUp = 4  // then the other descriptors have their turn
+        static let pendingErrorRetries = 8  // each retry consumes one ICMP error of an earlier datagram
+        static let errorsPerWakeUp = 64
+    }
+
+    /// With the port the kernel chose, when 0 was asked for.
+    package let localAddress: TransportAddress
+    package var onDatagram: (Span<UInt8>, TransportAddress) -> Void = { _, _ in }
+    package var onEvent: (Event) -> Void = { _ in }
+    /// Errors that the next sends meet instead of the kernel; for tests.
+    package var sendFaults: [Errno] = []
+
+    private let loop: EventLoop
+    private var descriptor: OwnedDescriptor?
+    private let socket: CInt
+    private let scope: UInt32
+    private let queuedDatagramsMax: Int
+    private var token: EventLoop.Token?
+    private var queue = Queue<(bytes: [UInt8], destination: TransportAddress)>()
+    /// The datagram that was taken from the queue and met a full kernel again.
+    private var stalled: (bytes: [UInt8], destination: TransportAddress)?
+
+    package init(
+        binding address: TransportAddress, options: Options = Options(), loop: EventLoop
+    ) throws(SystemCallError) {
+        let descriptor = try openSocket(address.address, SOCK_DGRAM)
+        let socket = descriptor.rawValue
+        try Self.configure(socket, address, options)
+        let scope = options.interface.map { if_nametoindex($0) } ?? 0
+        let result = SocketAddress(address, scope: scope).withSockaddr { bind(socket, $0, $1) }
+        _ = try check(result, "bind", address.description)
+        localAddress = SocketAddress.local(of: socket) ?? address
+        self.loop = loop
+        self.socket = socket
+        self.scope = scope
+        self.descriptor = consume descriptor
+        queuedDatagramsMax = options.queuedDatagramsMax
+        token = try loop.register(socket, .readable) { [weak self] readiness in self?.handle(readiness) }
+    }
+
+    deinit { if let token { loop.unregister(token) } }
+
+    /// Closes the socket at once; what is queued is dropped.
+    package func close() {
+        if let token { loop.unregister(token) }
+        token = nil
+        descriptor = nil
+        queue = Queue()
+        stalled = nil
+    }
+
+    package var isClosed: Bool { token == nil }
+    package var queuedDatagramCount: Int { queue.count + (stalled == nil ? 0 : 1) }
+
+    private static func configure(
+        _ socket: CInt, _ address: TransportAddress, _ options: Options
+    ) throws(SystemCallError) {
+        if address.address.family == .v4 {
+            let level = CInt(IPPROTO_IP)
+            try setOption(socket, level, IP_RECVERR, 1, "IP_RECVERR")
+            try setOption(socket, level, IP_MTU_DISCOVER, IP_PMTUDISC_DONT, "IP_MTU_DISCOVER")
+            try setOption(socket, level, IP_TOS, CInt(options.typeOfService), "IP_TOS")
+        } else {
+            let level = CInt(IPPROTO_IPV6)
+            try setOption(socket, level, IPV6_V6ONLY, 1, "IPV6_V6ONLY")
+            try setOption(socket, level, IPV6_RECVERR, 1, "IPV6_RECVERR")
+            try setOption(socket, level, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DONT, "IPV6_MTU_DISCOVER")
+            try setOption(socket, level, IPV6_TCLASS, CInt(options.typeOfService), "IPV6_TCLASS")
+        }
+        if let bytes = options.receiveBufferBytes {
+            try setOption(socket, SOL_SOCKET, SO_RCVBUF, CInt(clamping: bytes), "SO_RCVBUF")
+        }
+        if let bytes = options.sendBufferBytes {
+            try setOption(socket, SOL_SOCKET, SO_SNDBUF, CInt(clamping: bytes), "SO_SNDBUF")
+        }
+        if let interface = options.interface { try bindToDevice(socket, interface) }
+    }
+
+    // MARK: Sending
+
+    /// Sends one datagram, or queues it behind those that wait.
+    package func send(_ bytes: Span<UInt8>, to destination: TransportAddress) -> SendResult {
+        guard !isClosed else { return .failed(.badDescriptor) }
+        if queuedDatagramCount == 0 {
+            switch transmit(bytes, to: destination) {
+            case nil: return .sent
+            case .again?, .noBufferSpace?: break  // ENOBUFS: the interface's queue is full, for a moment
+            case let code?: return .failed(code)
+            }
+        }
+        guard queuedDatagramCount < queuedDatagramsMax else { return .failed(.noBufferSpace) }
+        var copy: [UInt8] = []
+        copy.reserveCapacity(bytes.count)
+        for index in bytes.indices { copy.append(bytes[index]) }
+        queue.append((copy, destination))
+        updateInterest()
+        return .queued
+    }
+
+    /// nil when the kernel took the datagram.
+    private func transmit(_ bytes: Span<UInt8>, to destination: TransportAddress) -> Errno? {
+        if !sendFaults.isEmpty { return sendFaults.removeFirst() }
+        let address = SocketAddress(destination, scope: scope)
+        var retries = Limits.pendingErrorRetries
+        while true {
+            // The span's memory is the caller's and outlives the call.
+            let count = bytes.withUnsafeBufferPointer { buffer in
+                address.withSockaddr {
+                    sendto(socket, buffer.baseAddress, buffer.count, CInt(MSG_NOSIGNAL), $0, $1)
+                }
+            }
+            guard count < 0 else { return nil }
+            let code = Errno.last
+            // With IP_RECVERR a send first reports the ICMP error of some earlier datagram, perhaps to another peer.
+            guard code == .interrupted || Self.isICMPError(code), retries > 0 else { return code }
+            retries -= 1
+        }
+    }
+
+    private static func isICMPError(_ code: Errno) -> Bool {
+        [ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, EHOSTDOWN, ENOPROTOOPT, ENONET, EOPNOTSUPP, EPROTO, EACCES]
+            .contains(code.rawValue)
+    }
+
+    private func flush() {
+        while let next = stalled ?? queue.popFirst() {
+            stalled = nil
+            switch transmit(next.bytes.span, to: next.destination) {
+            case nil: continue
+            case .again?:
+                stalled = next
+                return
+            case let code?:
+                onEvent(.sendFailed(next.destination, code))
+                if isClosed { return }
+            }
+        }
+    }
+
+    private func updateInterest() {
+        guard let token else { return }
+        // Cannot fail for a descriptor that is registered, short of a lack of kernel memory; then the next send retries.
+        try? loop.modify(token, queuedDatagramCount == 0 ? .readable : [.readable, .writable])
+    }
+
+    // MARK: Receiving
+
+    private func handle(_ readiness: EventLoop.Readiness) {
+        if readiness.contains(.error) { drainErrors() }
+        if !isClosed, readiness.contains(.readable) { receive() }
+        if !isClosed, readiness.contains(.writable) {
+            flush()
+            updateInterest()
+        }
+    }
+
+    private func receive() {
+        for _ in 0..<Limits.batchesPerWakeUp {
+            let count = loop.receiveBuffer.receiveBatch(from: socket) { bytes, datagram in
+                if !datagram.truncated, let source = TransportAddress(datagram.source) { onDatagram(bytes, source) }
+                return !isClosed
+            }
+            // A negative count is EAGAIN, or an ICMP error that the error queue tells in full.
+            guard !isClosed, count == ReceiveBuffer.slotCount else { return }
+        }
+    }
+
+    private func drainErrors() {
+        for _ in 0..<Limits.errorsPerWakeUp {
+            var error = clinux_socket_error()
+            guard clinux_receive_error(socket, &error) == 0 else { break }
+            let isICMP = error.origin == UInt8(SO_EE_ORIGIN_ICMP) || error.origin == UInt8(SO_EE_ORIGIN_ICMP6)
+            let code = Errno(rawValue: CInt(truncatingIfNeeded: error.code))
+            guard isICMP, code != .messageTooLong, let peer = TransportAddress(error.destination) else { continue }
+            onEvent(.peerUnreachable(peer, code))
+            if isClosed { return }
+        }
+        _ = pendingError(of: socket)  // else a datagram's error without queue entry would wake us for ever
+    }
+}
