@@ -5,3 +5,7 @@ def relayed(daemon):
     """Packets the kernel has relayed since start: (towards the called, towards the caller)."""
     media = daemon.status()["media"]
     return media["packets-to-called"], media["packets-to-caller"]
+
+
+def active_calls(daemon):
+    return len(daemon.calls()["calls"])

@@ -67,6 +67,12 @@ def jump(name):
     return f'<nop next="{name}"/>'
 
 
+def choose(prefix, count):
+    """Goes to one of the labels prefix0 … prefix(count-1), each with the same chance."""
+    return [f'<nop next="{prefix}{index}"{attributes({"chance": round(1 / (count - index), 4)})}/>'
+            if index < count - 1 else jump(f"{prefix}{index}") for index in range(count)]
+
+
 def play(audio):
     """Starts the RTP of this call: `audio` is played once and ends by itself."""
     return action(f'<exec rtp_stream="{audio},1,0"/>') if audio else ""
@@ -178,6 +184,58 @@ class Caller:
         """The ordinary call: answered, held, ended by the caller."""
         return [self.start(), self.answered(), self.wait(), self.hang_up()]
 
+    def reinvite(self, sequence, body):
+        return [self.request("INVITE", sequence, body), receive(100, optional=True), receive(200, rrs="true"),
+                self.request("ACK", sequence, retrans=None)]
+
+    def hold_and_resume(self, milliseconds=500):
+        """Hold by sendonly and resume by sendrecv (RFC 3264 §8.4)."""
+        first = self.sequence
+        return [self.start(), self.answered(), pause(milliseconds),
+                self.reinvite(first + 1, sdp(version=2, direction="sendonly")), pause(milliseconds),
+                self.reinvite(first + 2, sdp(version=3)), self.wait(), self.hang_up(first + 3)]
+
+    def cancelled(self, milliseconds=300):
+        """Gives up while it rings."""
+        return [self.start(), receive(100, optional=True), receive(183, optional=True), receive(180),
+                pause(milliseconds), self.cancel(), receive(200), receive(487),
+                self.refuse_acknowledgement(self.sequence)]
+
+    def random_call(self, cancels=(140, 400, 800), holds=(1000, 2500, 4000, 7000, 10000), cancel_share=0.15):
+        """Random hold, CANCEL and BYE timing. Moments of the two sides lie 100 ms apart: SIPp aborts a call whose message
+        comes in the instant it leaves a `recv`. Exact crossings are tested in the engines, in virtual time."""
+        number = self.sequence
+        answered_to_cancel = '<ereg regexp="INVITE" search_in="hdr" header="CSeq:" assign_to="late"/>'
+        steps = [self.start(), receive(100, optional=True), receive(183, optional=True), receive(180),
+                 f'<nop next="giveup" chance="{cancel_share}"/>',
+                 receive(200, rrs="true", rtd="true"),
+                 label("answered"), self.request("ACK", number, retrans=None), play(self.audio), choose("hold", len(holds))]
+        for index, hold in enumerate(holds):
+            steps += [label(f"hold{index}"),
+                      receive("BYE", timeout=hold, ontimeout="hangup", next="theirs")]
+        steps += [label("giveup"), choose("cancel", len(cancels))]
+        for index, moment in enumerate(cancels):
+            steps += [label(f"cancel{index}"),
+                      receive(200, rrs="true", timeout=moment, ontimeout="cancel", next="answered")]
+        steps += [label("cancel"), self.cancel(),
+                  receive(481, optional=True, next="toolate"),
+                  receive(487, optional=True, next="gone"),
+                  receive(200, rrs="true", actions=answered_to_cancel, test="late", next="crossed"),
+                  receive(487, optional=True, next="gone"),
+                  # The answer crossed the CANCEL: it stands, and is ended (RFC 3261 §9.1).
+                  receive(200, rrs="true", next="overtaken"),
+                  label("crossed"), receive(481, optional=True, next="overtaken"), receive(200, next="overtaken"),
+                  label("toolate"), receive(200, rrs="true"),
+                  label("overtaken"), self.request("ACK", number, retrans=None),
+                  label("hangup"), self.request("BYE", number + 1),
+                  receive("BYE", optional=True, next="both"), receive(481, optional=True, next="end"),
+                  receive(200, next="end"),
+                  label("both"), ok(), receive(481, optional=True, next="end"), receive(200, next="end"),
+                  label("theirs"), ok(), jump("end"),
+                  label("gone"), self.refuse_acknowledgement(number),
+                  label("end"), linger(1500)]
+        return steps
+
     def rejected(self, *codes):
         """A call that ends with one of `codes`."""
         steps = [self.start(), *self.provisional()]
@@ -196,10 +254,10 @@ def reply(code, reason, body="", extra=(), retrans=None, tagged=True, next=None)
                 retrans=retrans, next=next)
 
 
-def ok(body="", extra=()):
-    """200 inside a dialog: the To already carries our tag."""
+def ok(body="", extra=(), retrans=None):
+    """200 inside a dialog: the To already carries our tag. With `retrans` it answers an INVITE."""
     return reply(200, "OK", body, ["Contact: <sip:[local_ip]:[local_port];transport=[transport]>", *extra],
-                 tagged=False)
+                 tagged=False, retrans=retrans)
 
 
 @dataclass
@@ -239,28 +297,75 @@ class Called:
 
     def call_or_cancel(self):
         """The same, but the caller may give up before the answer."""
-        return [self.invited(), *self.progress_cancellable(), self.accept(), receive("BYE"), ok(),
+        return [self.invited(), *self.progress_cancellable(), label("accept"), self.accept(), receive("BYE"), ok(),
                 jump("end"), label("cancelled"), *self.cancelled(), label("end")]
 
+    def progress_cancellable(self):
+        """A pause would not hear the CANCEL: SIPp waits for it, and goes on when it does not come in time."""
+        steps = self.progress_without_pause()
+        wait = self.ring_time[1] if isinstance(self.ring_time, tuple) else self.ring_time
+        number = '<ereg regexp="[0-9]+" search_in="hdr" header="CSeq:" assign_to="number"/>'
+        return [*steps, receive("CANCEL", timeout=max(1, wait), ontimeout="accept", next="cancelled", actions=number)]
+
+    def progress_without_pause(self):
+        ring_time, self.ring_time = self.ring_time, 0
+        try:
+            return self.progress()
+        finally:
+            self.ring_time = ring_time
+
     def cancelled(self):
-        return [ok(), send("SIP/2.0 487 Request Terminated", [
-            *ECHOED, "[last_To:];tag=[pid]s[call_number]", "[last_Call-ID:]", "CSeq: [$invite_cseq] INVITE"],
-            retrans=500), receive("ACK")]
+        """The 487 needs the INVITE's headers again: CANCEL has the same Via, From, To and number (RFC 3261 §9.1)."""
+        return [reply(200, "OK"),
+                send("SIP/2.0 487 Request Terminated", [
+                    *ECHOED, "[last_To:];tag=[pid]s[call_number]", "[last_Call-ID:]", "CSeq: [$number] INVITE"],
+                    retrans=500), receive("ACK")]
 
     def rejecting(self, code, reason, extra=()):
         return [self.invited(), reply(code, reason, "", extra, retrans=500), receive("ACK")]
 
     def hanging_up(self, hold):
-        """Answers, holds, and hangs up itself: To and From change sides."""
+        """Answers, holds, and hangs up itself."""
+        return [self.invited(), self.progress(), self.accept_remembering(), pause(hold), self.bye(), receive(200)]
+
+    def accept_remembering(self):
+        """As `accept`; keeps From and To, which change sides in our own requests."""
         remember = ('<ereg regexp=".*" search_in="hdr" header="From:" assign_to="them"/>'
                     '<ereg regexp=".*" search_in="hdr" header="To:" assign_to="us"/>')
         accept = self.accept()
         accept[1] = receive("ACK", rtd="true", actions=remember)
-        return [self.invited(), self.progress(), accept, pause(hold),
-                send("BYE [next_url] SIP/2.0", [
-                    "Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]", "[routes]",
-                    "Max-Forwards: 70", "From:[$us]", "To:[$them]", "Call-ID: [call_id]", "CSeq: 1 BYE"]),
-                receive(200)]
+        return accept
+
+    def bye(self):
+        return send("BYE [next_url] SIP/2.0", [
+            "Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]", "[routes]", "Max-Forwards: 70",
+            "From:[$us]", "To:[$them]", "Call-ID: [call_id]", "CSeq: 1 BYE"])
+
+    def held_and_resumed(self):
+        return [self.invited(), self.progress(), self.accept(),
+                receive("INVITE"), ok(sdp(version=2, direction="recvonly"), retrans=500), receive("ACK"),
+                receive("INVITE"), ok(sdp(version=3), retrans=500), receive("ACK"),
+                receive("BYE"), ok()]
+
+    def random_call(self, rings=(40, 260, 600, 1100), holds=(1500, 3000, 5000, 9000)):
+        """The other half of Caller.random_call."""
+        number = '<ereg regexp="[0-9]+" search_in="hdr" header="CSeq:" assign_to="number"/>'
+        steps = [self.invited(), *self.progress_without_pause(), choose("ring", len(rings))]
+        for index, ring in enumerate(rings):
+            steps += [label(f"ring{index}"),
+                      receive("CANCEL", timeout=ring, ontimeout="accept", next="cancelled", actions=number)]
+        answer, ack, speech = self.accept_remembering()
+        steps += [label("accept"), answer,
+                  receive("CANCEL", optional=True, next="toolate"), ack.replace("<recv", '<recv next="talk"', 1),
+                  label("toolate"), reply(200, "OK", tagged=True), ack,  # crossed with our answer, which stands
+                  label("talk"), speech, choose("hold", len(holds))]
+        for index, hold in enumerate(holds):
+            steps += [label(f"hold{index}"), receive("BYE", timeout=hold, ontimeout="hangup", next="theirs")]
+        return [*steps, label("hangup"), self.bye(), receive("BYE", optional=True, next="both"),
+                receive(481, optional=True, next="end"), receive(200, next="end"),
+                label("both"), ok(), receive(481, optional=True, next="end"), receive(200, next="end"),
+                label("theirs"), ok(), jump("end"),
+                label("cancelled"), *self.cancelled(), label("end")]
 
 
 # Registration -----------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import os
+import re
 import signal
 import subprocess
 import time
@@ -96,12 +97,12 @@ class SIPp:
         for suffix in (".err", ".out"):
             try:
                 with open(self.base + suffix, errors="replace") as file:
-                    text += file.read()
+                    text += re.sub(r"[^\n]*?receive timeout on message \S+, jumping to label \d+", "", file.read())
             except FileNotFoundError:
                 pass
             if text.strip():
                 break
-        return text[:limit].strip()
+        return text[-limit:].strip()
 
     def wait_listening(self, timeout=5):
         """True when the port is open: looked up in the kernel's socket tables of SIPp's own namespace."""
