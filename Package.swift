@@ -44,7 +44,9 @@ let package = Package(
 
         // Floor 2b: adapters
         .target(name: "LinuxIO", dependencies: ["Primitives", "CLinux"], swiftSettings: strict),
-        .target(name: "FastPath", dependencies: ["Primitives", "MediaFormats", "CFastPath"], swiftSettings: strict),
+        .target(
+            name: "FastPath", dependencies: ["Primitives", "MediaFormats", "CFastPath"], exclude: ["README.md"],
+            swiftSettings: strict, plugins: ["EmbedRelay"]),
         .target(name: "Crypto", dependencies: ["Primitives", "COpenSSL"], swiftSettings: strict),
 
         // Floor 3: composition
@@ -68,8 +70,12 @@ let package = Package(
 
         // C: what Swift cannot import
         .target(name: "CLinux"),
-        .target(name: "CFastPath", linkerSettings: [.linkedLibrary("bpf")]),
+        .target(name: "CFastPath", exclude: ["BPF"], linkerSettings: [.linkedLibrary("bpf")]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+
+        // The BPF program of FastPath, compiled by the toolchain's clang and embedded
+        .plugin(name: "EmbedRelay", capability: .buildTool(), dependencies: ["embed-object"]),
+        .executableTarget(name: "embed-object", path: "Plugins/embed-object", swiftSettings: strict),
 
         // Tests
         .target(

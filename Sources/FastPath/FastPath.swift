@@ -1,1 +1,159 @@
+import CFastPath
+import Glibc
+import MediaFormats
 import Primitives
+
+/// The kernel's share of the media: applies flows to the BPF program on a set of interfaces and reads its counters.
+///
+/// Belongs to one thread. Everything in the kernel ends with this object and with the process (on kernels before 6.6
+/// a killed process leaves a classic filter behind, which the next start removes). Acts in the network namespace of
+/// the thread that creates it.
+package final class FastPath {
+    enum Limits {
+        /// Beyond it `init` throws E2BIG.
+        static let interfaceCountMax = Int(RELAY_INTERFACE_COUNT_MAX)
+        static let flowCountMax = 1 << 20
+    }
+
+    /// One per interface asked for: what is attached and why.
+    package private(set) var attachments: [FastPathAttachment]
+
+    private let program: RelayProgram?
+    private var holds: [Attacher.Hold]
+    private let rowNames: [String]
+    private var counterIndices: [TransportAddress: UInt32] = [:]
+    /// Oldest first, so that a run still under way on another CPU cannot count for the next owner of its index.
+    private var freeIndices = Queue<UInt32>()
+
+    /// Loads and attaches. Throws if the kernel refuses the program as such; a single interface that refuses is
+    /// reported in `attachments`. In either case the socket path can do the work.
+    package convenience init(interfaces: [FastPathInterface], flowCountMax: Int = 4096) throws(FastPathError) {
+        try self.init(interfaces: interfaces, flowCountMax: flowCountMax, ingress: .linkOrFilter)
+    }
+
+    init(interfaces: [FastPathInterface], flowCountMax: Int, ingress: Attacher.Ingress) throws(FastPathError) {
+        precondition((1...Limits.flowCountMax).contains(flowCountMax), "the flow table holds 1 to 2^20 flows")
+        var attacher = try Attacher(interfaces, ingress: ingress)
+        let rows = attacher.rows
+        guard rows.count <= Limits.interfaceCountMax else {
+            throw FastPathError(
+                call: "FastPath", object: "\(rows.count) interfaces", code: E2BIG,
+                detail: "at most \(Limits.interfaceCountMax)")
+        }
+        rowNames = rows.map(\.name)
+        if rows.isEmpty {
+            program = nil
+        } else {
+            try Self.permitRouteLookup()
+            let program = try RelayProgram(flowCountMax: flowCountMax)
+            try program.setInterfaces(rows.map(\.row))
+            attacher.attach(program)
+            self.program = consume program
+            for index in 0..<UInt32(flowCountMax) { freeIndices.append(index) }
+        }
+        holds = attacher.holds
+        let attached = attacher.attachments
+        attachments = interfaces.compactMap { interface in attached.first { $0.interface == interface.name } }
+    }
+
+    deinit { detach() }
+
+    /// From now on packets of this flow are relayed as it says. An existing flow with the same key is replaced at
+    /// once, and its counters continue. When the answer is `.unsupported` the key has no flow in the kernel.
+    package func apply(_ flow: MediaFlow) throws(FastPathError) -> FastPathResult {
+        guard program != nil, !holds.isEmpty else { return .unsupported(.notAttached) }
+        if let obstacle = relay_flow.obstacle(to: flow) {
+            remove(flow.local)
+            return .unsupported(obstacle)
+        }
+        if let index = counterIndices[flow.local] {
+            try program!.update(relay_flow_key(flow.local), relay_flow(flow, counterIndex: index))
+            return .applied
+        }
+        guard let index = freeIndices.popFirst() else { return .unsupported(.tableFull) }
+        do throws(FastPathError) {
+            try program!.clearCounters(at: index)
+            try program!.update(relay_flow_key(flow.local), relay_flow(flow, counterIndex: index))
+        } catch {
+            freeIndices.append(index)
+            throw error
+        }
+        counterIndices[flow.local] = index
+        return .applied
+    }
+
+    /// Packets to this key go up to the socket from now on. Returns the last counters; nil if there was no flow.
+    @discardableResult
+    package func remove(_ local: TransportAddress) -> MediaFlowCounters? {
+        guard let index = counterIndices.removeValue(forKey: local) else { return nil }
+        _ = program?.remove(relay_flow_key(local))
+        freeIndices.append(index)
+        return counters(at: index)
+    }
+
+    /// nil if there is no such flow.
+    package func counters(for local: TransportAddress) -> MediaFlowCounters? {
+        counterIndices[local].map(counters(at:))
+    }
+
+    /// How many flows the kernel has.
+    package var flowCount: Int { counterIndices.count }
+
+    package func totals() -> FastPathTotals {
+        var totals = FastPathTotals()
+        for (slot, name) in rowNames.enumerated() {
+            var outcomes = FastPathOutcomes()
+            for share in program?.totals(at: UInt32(slot)) ?? [] {
+                withUnsafeBytes(of: share.outcomes) { counts in  // borrowed for the loop only
+                    for (index, path) in FastPathOutcomes.inMapOrder.enumerated() {
+                        outcomes[keyPath: path] &+= counts.loadUnaligned(fromByteOffset: index * 8, as: UInt64.self)
+                    }
+                }
+            }
+            totals.interfaces[name] = outcomes
+        }
+        return totals
+    }
+
+    /// Takes the program off all interfaces; flows end, counters stay readable. Safe to call again.
+    package func detach() {
+        for case .filter(let index) in holds { _ = relay_clsact_detach(index) }
+        holds = []
+        attachments = attachments.map { .init(interface: $0.interface, mode: .none, reason: "detached") }
+    }
+
+    private func counters(at index: UInt32) -> MediaFlowCounters {
+        (program?.counters(at: index) ?? []).reduce(MediaFlowCounters()) { sum, share in
+            sum
+                + MediaFlowCounters(
+                    packets: share.packets, bytes: share.bytes, wrongSource: share.wrong_source,
+                    malformed: share.malformed,
+                    lastArrival: share.last_arrival == 0
+                        ? nil : MonotonicTime(nanoseconds: Int64(truncatingIfNeeded: share.last_arrival)))
+        }
+    }
+
+    /// The program asks the kernel for routes as if from `lo`, like a packet of our own. The kernel answers only
+    /// where forwarding is enabled; on `lo` that opens nothing, since no packet to forward arrives there.
+    private static func permitRouteLookup() throws(FastPathError) {
+        for family in ["ipv4", "ipv6"] {
+            let path = "/proc/sys/net/\(family)/conf/lo/forwarding"
+            var value = UInt8(ascii: "1")
+            let reader = open(path, O_RDONLY | O_CLOEXEC)
+            guard reader >= 0 else { continue }  // the kernel has no such family
+            _ = read(reader, &value, 1)
+            close(reader)
+            if value == UInt8(ascii: "1") { continue }
+            let writer = open(path, O_WRONLY | O_CLOEXEC)
+            value = UInt8(ascii: "1")
+            guard writer >= 0, write(writer, &value, 1) == 1 else {
+                let code = errno
+                if writer >= 0 { close(writer) }
+                throw FastPathError(
+                    call: "open", object: path, code: code,
+                    detail: "the kernel's route lookup needs net.\(family).conf.lo.forwarding = 1; set it in sysctl.d")
+            }
+            close(writer)
+        }
+    }
+}

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+// The two ways a packet comes in: as a frame of the driver (XDP) and as a buffer of the stack (TC).
+#include <linux/if_packet.h>
+#include <linux/pkt_cls.h>
+
+#include "relay_core.h"
+
+struct vlan_tag {
+	__be16 control; // priority, drop eligible, identifier
+	__be16 protocol;
+};
+
+#define VLAN_IDENTIFIER_MASK 0x0fff
+#define BLOCK_BYTE_COUNT 16
+#define BLOCK_COUNT_MAX 128 // datagrams of up to 2 KiB; larger unfinished ones go to the socket
+
+/// In this form, since the verifier does not follow what the compiler else makes of `at + n > end` in a loop.
+static __always_inline bool lies_before(const __u8 *at, __u32 byte_count, const void *end)
+{
+	const __u8 *next = at + byte_count;
+
+	barrier_var(next);
+	return (const void *)next <= end;
+}
+
+/// The folded sum of `byte_count` bytes from `offset` on, or -1 if the frame does not hold them.
+/// Not static, so that the verifier looks at its loops once and not for every path that leads here.
+__attribute__((noinline)) int sum_frame(struct xdp_md *context, __u32 offset, __u32 byte_count)
+{
+	const __u8 *at = (const __u8 *)(long)context->data;
+	const void *end = (const void *)(long)context->data_end;
+	__u64 sum = 0;
+
+	if (offset > 255)
+		return -1;
+	at += offset;
+	for (__u32 i = 0; i < BLOCK_COUNT_MAX && byte_count >= BLOCK_BYTE_COUNT; i++) {
+		if (!lies_before(at, BLOCK_BYTE_COUNT, end))
+			return -1;
+		const __u32 *words = (const __u32 *)at;
+		sum += (__u64)words[0] + words[1] + words[2] + words[3];
+		at += BLOCK_BYTE_COUNT;
+		byte_count -= BLOCK_BYTE_COUNT;
+	}
+	for (__u32 i = 0; i < BLOCK_BYTE_COUNT / 2 && byte_count >= 2; i++) {
+		if (!lies_before(at, 2, end))
+			return -1;
+		sum += *(const __u16 *)at;
+		at += 2;
+		byte_count -= 2;
+	}
+	if (byte_count) {
+		if (byte_count > 1 || !lies_before(at, 1, end))
+			return -1;
+		sum += bpf_htons((__u16)*at << 8);
+	}
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return fold((sum & 0xffff) + (sum >> 16));
+}
+
+static __always_inline int xdp_relay(struct xdp_md *context, enum relay_outcome *outcome)
+{
+	void *data = (void *)(long)context->data, *end = (void *)(long)context->data_end;
+	struct ethhdr *ethernet = data;
+	void *network = ethernet + 1;
+	struct plan plan;
+	struct udphdr *udp;
+	struct vlan_tag *tag;
+	__be16 protocol, control = 0;
+	__u32 difference;
+	bool tagged = false;
+	int sum = -1; // of the whole datagram, where it must be made anew
+
+	*outcome = RELAY_NOT_OURS;
+	if (network > end || ethernet->h_dest[0] & 1)
+		return XDP_PASS;
+	protocol = ethernet->h_proto;
+	if (protocol == bpf_htons(ETH_P_8021Q)) {
+		tag = network;
+		network = tag + 1;
+		if (network > end)
+			return XDP_PASS;
+		protocol = tag->protocol;
+		control = tag->control;
+		tagged = true;
+	}
+	*outcome = decide(context, network, end, end - network, protocol, false, &plan);
+	if (*outcome != RELAY_RELAYED)
+		return *outcome <= RELAY_DROPPED_NO_ROOM ? XDP_DROP : XDP_PASS;
+
+	udp = network + (plan.is_v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr));
+	if ((void *)(udp + 1) > end)
+		return XDP_PASS;
+	if (udp->check && looks_unfinished(udp, plan.flow)) {
+		// A frame carries no note that its checksum is unfinished, and nobody will finish it after us: veth
+		// hands over the sender's frame as it is.
+		sum = sum_frame(context, (void *)udp - (void *)ethernet, plan.udp_byte_count);
+		if (sum < 0) {
+			*outcome = RELAY_PASSED_UNUSUAL;
+			return XDP_PASS;
+		}
+	}
+
+	// The only other step that may fail, hence before the first write: make or remove room for a tag.
+	bool tag_out = plan.egress->vlan != 0;
+	if (tagged != tag_out) {
+		if (bpf_xdp_adjust_head(context, tagged ? (int)sizeof(*tag) : -(int)sizeof(*tag))) {
+			*outcome = RELAY_PASSED_UNUSUAL;
+			return XDP_PASS;
+		}
+		data = (void *)(long)context->data;
+		end = (void *)(long)context->data_end;
+	}
+	ethernet = data;
+	network = ethernet + 1;
+	if (network > end)
+		return XDP_DROP;
+	address_frame(ethernet, &plan);
+	if (tag_out) {
+		tag = network;
+		network = tag + 1;
+		if (network > end)
+			return XDP_DROP;
+		ethernet->h_proto = bpf_htons(ETH_P_8021Q);
+		tag->control = (control & ~bpf_htons(VLAN_IDENTIFIER_MASK)) | bpf_htons(plan.egress->vlan);
+		tag->protocol = protocol;
+	} else {
+		ethernet->h_proto = protocol;
+	}
+
+	difference = rewrite(network, end, &plan, &udp);
+	if (!udp)
+		return XDP_DROP;
+	if (sum >= 0) {
+		// `sum` has the old pseudo-header in it, where the checksum stood: add what changed and it is what the
+		// sender's device would have made of the rewritten datagram.
+		__u16 checksum = ~fold(sum + difference + plan.flow->address_difference);
+		udp->check = checksum ? checksum : 0xffff;
+	} else if (udp->check) {
+		update_checksum(udp, difference + plan.flow->address_difference);
+	}
+	count_relayed(&plan);
+	if (plan.egress->transmit_index == context->ingress_ifindex)
+		return XDP_TX;
+	return bpf_redirect(plan.egress->transmit_index, 0);
+}
+
+SEC("xdp")
+int relay_xdp(struct xdp_md *context)
+{
+	enum relay_outcome outcome;
+	int action = xdp_relay(context, &outcome);
+
+	count_outcome(outcome, context->ingress_ifindex);
+	return action;
+}
+
+/// The rest of a buffer's checksum state: an unfinished checksum takes only what changes in the pseudo-header (the
+/// device sums the rest later), a finished one takes all, and a sum the device made over the whole packet
+/// (CHECKSUM_COMPLETE) follows. Writes through `udp`; afterwards it is invalid.
+static __always_inline void finish_buffer_checksum(struct __sk_buff *buffer, struct udphdr *udp, __u32 difference,
+						   const struct plan *plan)
+{
+	__u32 offset = sizeof(struct ethhdr) + offsetof(struct udphdr, check) +
+		       (plan->is_v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr));
+	__u16 old = udp->check;
+
+	if (old && looks_unfinished(udp, plan->flow)) {
+		// The helper knows whether it is; the direct way below would not.
+		bpf_l4_csum_replace(buffer, offset, 0, plan->flow->address_difference,
+				    BPF_F_PSEUDO_HDR | BPF_F_MARK_MANGLED_0);
+		bpf_l4_csum_replace(buffer, offset, 0, fold(difference), BPF_F_MARK_MANGLED_0);
+		return;
+	}
+	if (old) {
+		update_checksum(udp, difference + plan->flow->address_difference);
+		difference += (__u16)~old + (__u32)udp->check;
+	}
+	// The IPv4 header sums to the same before and after; the IPv6 header does not.
+	if (plan->is_v6)
+		difference += plan->flow->header_difference;
+	bpf_csum_update(buffer, fold(difference));
+}
+
+static __always_inline int tc_relay(struct __sk_buff *buffer, enum relay_outcome *outcome)
+{
+	void *data = (void *)(long)buffer->data, *end = (void *)(long)buffer->data_end;
+	struct plan plan;
+	struct udphdr *udp;
+	__be16 protocol = buffer->protocol;
+	__u32 difference;
+
+	*outcome = RELAY_NOT_OURS;
+	if (buffer->pkt_type != PACKET_HOST)
+		return TC_ACT_UNSPEC;
+	if (protocol != bpf_htons(ETH_P_IP) && protocol != bpf_htons(ETH_P_IPV6))
+		return TC_ACT_UNSPEC;
+	if (data + sizeof(struct ethhdr) + HEADERS_BYTE_COUNT > end) {
+		// Short, or its bytes lie in pages: fetch the headers.
+		__u32 wanted = sizeof(struct ethhdr) + HEADERS_BYTE_COUNT;
+		if (wanted > buffer->len)
+			wanted = buffer->len;
+		if (bpf_skb_pull_data(buffer, wanted))
+			return TC_ACT_UNSPEC;
+		data = (void *)(long)buffer->data;
+		end = (void *)(long)buffer->data_end;
+	}
+	if (data + sizeof(struct ethhdr) > end)
+		return TC_ACT_UNSPEC;
+	*outcome = decide(buffer, data + sizeof(struct ethhdr), end, buffer->len - sizeof(struct ethhdr), protocol,
+			  buffer->gso_size != 0, &plan);
+	if (*outcome != RELAY_RELAYED)
+		return *outcome <= RELAY_DROPPED_NO_ROOM ? TC_ACT_SHOT : TC_ACT_UNSPEC;
+
+	struct ethhdr *ethernet = data;
+	address_frame(ethernet, &plan);
+	difference = rewrite(ethernet + 1, end, &plan, &udp);
+	if (!udp)
+		return TC_ACT_SHOT;
+	finish_buffer_checksum(buffer, udp, difference, &plan);
+
+	__u16 vlan = plan.egress->vlan;
+	if (buffer->vlan_present || vlan) {
+		__u16 priority = buffer->vlan_present ? buffer->vlan_tci & ~VLAN_IDENTIFIER_MASK : 0;
+		if ((buffer->vlan_present && bpf_skb_vlan_pop(buffer)) ||
+		    (vlan && bpf_skb_vlan_push(buffer, bpf_htons(ETH_P_8021Q), priority | vlan))) {
+			*outcome = RELAY_DROPPED_NO_ROOM;
+			return TC_ACT_SHOT;
+		}
+	}
+	count_relayed(&plan);
+	return bpf_redirect(plan.egress->transmit_index, 0);
+}
+
+SEC("tc")
+int relay_tc(struct __sk_buff *buffer)
+{
+	enum relay_outcome outcome;
+	int action = tc_relay(buffer, &outcome);
+
+	count_outcome(outcome, buffer->ingress_ifindex);
+	return action;
+}
+
+char relay_license[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+// The relay, but for how a hook hands packets over: decide first, touch nothing until all is decided, then rewrite.
+#pragma once
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/udp.h>
+#include <stdbool.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "../include/FlowTable.h"
+
+#define ADDRESS_FAMILY_INET 2
+#define ADDRESS_FAMILY_INET6 10
+#define LOOPBACK_INDEX 1
+#define RTP_BYTE_COUNT_MIN 12
+#define RTCP_BYTE_COUNT_MIN 8
+/// What must lie in the linear part of a buffer behind the Ethernet header: IPv6, UDP, RTP.
+#define HEADERS_BYTE_COUNT (sizeof(struct ipv6hdr) + sizeof(struct udphdr) + RTP_BYTE_COUNT_MIN)
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096); // the loader sets it
+	__type(key, struct relay_flow_key);
+	__type(value, struct relay_flow);
+} flows SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 4096); // the loader sets it
+	__type(key, __u32);
+	__type(value, struct relay_flow_counters);
+} flow_counters SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, RELAY_INTERFACE_COUNT_MAX);
+	__type(key, __u32);
+	__type(value, struct relay_totals);
+} totals SEC(".maps");
+
+struct relay_interface_table interfaces SEC(".data.interfaces") = {};
+
+/// What decide() found out, for rewrite().
+struct plan {
+	struct relay_flow *flow;
+	struct relay_flow_counters *counters;
+	struct relay_interface *egress;
+	struct bpf_fib_lookup route;
+	__u16 udp_byte_count;
+	__u16 payload_word; // the first two payload bytes, as they will be
+	bool is_v6;
+};
+
+static __always_inline struct relay_interface *interface_at(__u32 index, __u32 *slot)
+{
+	for (__u32 i = 0; i < RELAY_INTERFACE_COUNT_MAX && i < interfaces.count; i++) {
+		if (interfaces.entries[i].index == index) {
+			*slot = i;
+			return &interfaces.entries[i];
+		}
+	}
+	return NULL;
+}
+
+static __always_inline void count_outcome(enum relay_outcome outcome, __u32 ingress_index)
+{
+	__u32 slot = 0;
+
+	if (outcome >= RELAY_OUTCOME_COUNT || !interface_at(ingress_index, &slot))
+		return;
+	struct relay_totals *row = bpf_map_lookup_elem(&totals, &slot);
+	if (row)
+		row->outcomes[outcome]++;
+}
+
+static __always_inline __u16 fold(__u32 sum)
+{
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return sum;
+}
+
+/// RFC 1624 §3, equation 3; `difference` is at most a few folded words.
+static __always_inline __u16 updated(__u16 checksum, __u32 difference)
+{
+	return ~fold((__u16)~checksum + difference);
+}
+
+static __always_inline bool same_address(const __u8 *left, const __u8 *right)
+{
+	const __u32 *a = (const __u32 *)left, *b = (const __u32 *)right;
+
+	return a[0] == b[0] && a[1] == b[1] && a[2] == b[2] && a[3] == b[3];
+}
+
+/// The UDP payload against what the flow carries; leaves the first payload word, mapped, in the plan.
+static __always_inline bool is_media(const __u8 *payload, void *end, struct plan *plan)
+{
+	struct relay_flow *flow = plan->flow;
+	__u32 byte_count = plan->udp_byte_count - sizeof(struct udphdr);
+
+	if (payload + RTCP_BYTE_COUNT_MIN > (const __u8 *)end || byte_count < RTCP_BYTE_COUNT_MIN || payload[0] >> 6 != 2)
+		return false;
+	plan->payload_word = *(const __u16 *)payload;
+	if (flow->kind == RELAY_FLOW_RTCP)
+		return payload[1] >= 192 && payload[1] <= 223;
+	if (byte_count < RTP_BYTE_COUNT_MIN)
+		return false;
+	if (flow->payload_type_count) {
+		__u8 type = payload[1] & 0x7f;
+		for (int i = 0; i < RELAY_PAYLOAD_TYPE_COUNT_MAX; i++) {
+			if (i < flow->payload_type_count && flow->payload_type_from[i] == type) {
+				__u8 mapped = (payload[1] & 0x80) | flow->payload_type_to[i];
+				plan->payload_word = bpf_htons((__u16)payload[0] << 8 | mapped);
+				break;
+			}
+		}
+	}
+	return true;
+}
+
+/// Where the rewritten packet goes, asked of the kernel as if our own socket had sent it: input interface `lo`.
+static __always_inline enum relay_outcome find_route(void *context, struct plan *plan)
+{
+	__u32 slot;
+
+	plan->route.l4_protocol = IPPROTO_UDP;
+	plan->route.sport = plan->flow->source_port;
+	plan->route.dport = plan->flow->destination_port;
+	plan->route.ifindex = LOOPBACK_INDEX;
+	switch (bpf_fib_lookup(context, &plan->route, sizeof(plan->route), 0)) {
+	case BPF_FIB_LKUP_RET_SUCCESS:
+		break;
+	case BPF_FIB_LKUP_RET_NO_NEIGH:
+		return RELAY_PASSED_NO_NEIGHBOUR;
+	case BPF_FIB_LKUP_RET_FRAG_NEEDED:
+		return RELAY_PASSED_TOO_LARGE;
+	default:
+		return RELAY_PASSED_NO_ROUTE;
+	}
+	plan->egress = interface_at(plan->route.ifindex, &slot);
+	if (!plan->egress || !plan->egress->transmit_index)
+		return RELAY_PASSED_FOREIGN_INTERFACE;
+	return RELAY_RELAYED;
+}
+
+/// Looks the packet up and decides; changes nothing but counters.
+/// `byte_count` is what the packet holds from the IP header on, Ethernet padding included.
+static __always_inline enum relay_outcome decide(void *context, void *network, void *end, __u32 byte_count,
+						 __be16 protocol, bool is_aggregate, struct plan *plan)
+{
+	struct relay_flow_key key = {};
+	struct iphdr *v4 = network;
+	struct ipv6hdr *v6 = network;
+	struct udphdr *udp;
+	__u8 source[16] = {};
+	__u32 packet_byte_count;
+	__u8 hops;
+
+	if (protocol == bpf_htons(ETH_P_IP)) {
+		udp = (void *)(v4 + 1);
+		if ((void *)(udp + 1) > end)
+			return RELAY_NOT_OURS;
+		// Options and fragments are for the stack.
+		if (*(__u8 *)v4 != 0x45 || v4->protocol != IPPROTO_UDP || v4->frag_off & bpf_htons(0x3fff))
+			return RELAY_NOT_OURS;
+		*(__u16 *)&key.address[10] = 0xffff;
+		*(__u32 *)&key.address[12] = v4->daddr;
+		*(__u16 *)&source[10] = 0xffff;
+		*(__u32 *)&source[12] = v4->saddr;
+		plan->is_v6 = false;
+	} else if (protocol == bpf_htons(ETH_P_IPV6)) {
+		udp = (void *)(v6 + 1);
+		if ((void *)(udp + 1) > end)
+			return RELAY_NOT_OURS;
+		// Extension headers, the fragment header among them, are for the stack.
+		if (*(__u8 *)v6 >> 4 != 6 || v6->nexthdr != IPPROTO_UDP)
+			return RELAY_NOT_OURS;
+		__builtin_memcpy(key.address, &v6->daddr, 16);
+		__builtin_memcpy(source, &v6->saddr, 16);
+		plan->is_v6 = true;
+	} else {
+		return RELAY_NOT_OURS;
+	}
+	key.port = udp->dest;
+
+	plan->flow = bpf_map_lookup_elem(&flows, &key);
+	if (!plan->flow)
+		return RELAY_NOT_OURS;
+	plan->counters = bpf_map_lookup_elem(&flow_counters, &plan->flow->counter_index);
+	if (!plan->counters)
+		return RELAY_NOT_OURS;
+
+	if (udp->source != plan->flow->accepted_port || !same_address(source, plan->flow->accepted_address)) {
+		plan->counters->wrong_source++;
+		return plan->flow->wrong_source == RELAY_WRONG_SOURCE_DROP ? RELAY_DROPPED_WRONG_SOURCE
+									   : RELAY_PASSED_WRONG_SOURCE;
+	}
+
+	plan->udp_byte_count = bpf_ntohs(udp->len);
+	if (plan->is_v6) {
+		packet_byte_count = sizeof(*v6) + bpf_ntohs(v6->payload_len);
+		hops = v6->hop_limit;
+		if (plan->udp_byte_count + sizeof(*v6) != packet_byte_count || !udp->check)
+			return RELAY_PASSED_UNUSUAL;
+	} else {
+		packet_byte_count = bpf_ntohs(v4->tot_len);
+		hops = v4->ttl;
+		if (plan->udp_byte_count + sizeof(*v4) != packet_byte_count)
+			return RELAY_PASSED_UNUSUAL;
+	}
+	if (plan->udp_byte_count < sizeof(*udp) || packet_byte_count > byte_count || is_aggregate)
+		return RELAY_PASSED_UNUSUAL;
+
+	if (!is_media((__u8 *)(udp + 1), end, plan)) {
+		plan->counters->malformed++;
+		return RELAY_DROPPED_MALFORMED;
+	}
+	// The packet is addressed to us, so it may arrive with its last hop; user space sends it on afresh.
+	if (hops <= 1)
+		return RELAY_PASSED_TTL;
+
+	__builtin_memset(&plan->route, 0, sizeof(plan->route));
+	plan->route.tot_len = packet_byte_count;
+	if (plan->is_v6) {
+		plan->route.family = ADDRESS_FAMILY_INET6;
+		plan->route.flowinfo = *(__be32 *)v6 & bpf_htonl(0x0fffffff);
+		__builtin_memcpy(plan->route.ipv6_src, plan->flow->source_address, 16);
+		__builtin_memcpy(plan->route.ipv6_dst, plan->flow->destination_address, 16);
+	} else {
+		plan->route.family = ADDRESS_FAMILY_INET;
+		plan->route.tos = v4->tos;
+		plan->route.ipv4_src = *(__u32 *)&plan->flow->source_address[12];
+		plan->route.ipv4_dst = *(__u32 *)&plan->flow->destination_address[12];
+	}
+	return find_route(context, plan);
+}
+
+static __always_inline void count_relayed(struct plan *plan)
+{
+	plan->counters->packets++;
+	plan->counters->bytes += plan->udp_byte_count - sizeof(struct udphdr);
+	plan->counters->last_arrival = bpf_ktime_get_coarse_ns();
+}
+
+/// True if the UDP checksum is what the stack leaves for a device to finish: the pseudo-header's sum, not inverted.
+/// A finished checksum looks like it once in 65535 packets; then whoever asks recomputes it, which is right too.
+static __always_inline bool looks_unfinished(const struct udphdr *udp, const struct relay_flow *flow)
+{
+	return udp->check == fold((__u32)flow->pseudo_header_sum + udp->len);
+}
+
+/// Rewrites the IP header, the ports and the payload type, not the UDP checksum.
+/// Returns the difference this makes to ports and payload; false in `ok` only to please the verifier.
+static __always_inline __u32 rewrite(void *network, void *end, const struct plan *plan, struct udphdr **udp_out)
+{
+	const struct relay_flow *flow = plan->flow;
+	struct udphdr *udp;
+	__u16 *payload;
+	__u32 difference;
+
+	*udp_out = NULL;
+	if (plan->is_v6) {
+		struct ipv6hdr *v6 = network;
+		udp = (void *)(v6 + 1);
+		payload = (void *)(udp + 1);
+		if ((void *)(payload + 1) > end)
+			return 0;
+		__builtin_memcpy(&v6->saddr, flow->source_address, 16);
+		__builtin_memcpy(&v6->daddr, flow->destination_address, 16);
+		v6->hop_limit--;
+	} else {
+		struct iphdr *v4 = network;
+		udp = (void *)(v4 + 1);
+		payload = (void *)(udp + 1);
+		if ((void *)(payload + 1) > end)
+			return 0;
+		v4->saddr = *(__u32 *)&flow->source_address[12];
+		v4->daddr = *(__u32 *)&flow->destination_address[12];
+		v4->ttl--;
+		v4->check = updated(v4->check, flow->header_difference);
+	}
+	udp->source = flow->source_port;
+	udp->dest = flow->destination_port;
+	difference = flow->port_difference;
+	if (*payload != plan->payload_word) {
+		difference += (__u16)~*payload + (__u32)plan->payload_word;
+		*payload = plan->payload_word;
+	}
+	*udp_out = udp;
+	return difference;
+}
+
+/// Copies in words: the compiler takes the header's type for unaligned and would copy byte by byte.
+static __always_inline void address_frame(struct ethhdr *ethernet, const struct plan *plan)
+{
+	__u16 *to = (__u16 *)ethernet;
+	const __u16 *destination = (const __u16 *)plan->route.dmac, *source = (const __u16 *)plan->route.smac;
+
+	for (int i = 0; i < 3; i++) {
+		to[i] = destination[i];
+		to[3 + i] = source[i];
+	}
+}
+
+static __always_inline void update_checksum(struct udphdr *udp, __u32 difference)
+{
+	__u16 checksum = updated(udp->check, difference);
+
+	udp->check = checksum ? checksum : 0xffff;
+}

@@ -1,0 +1,91 @@
+// The layout of the maps, shared by the BPF program and by user space. Addresses are sixteen bytes in network
+// order, IPv4 as ::ffff:a.b.c.d; ports and checksum words are in network order, as they stand in a packet.
+#pragma once
+#include <linux/types.h>
+
+/// Where a packet arrives: our address and port.
+struct relay_flow_key {
+	__u8 address[16];
+	__be16 port;
+	__u16 zero;
+};
+_Static_assert(sizeof(struct relay_flow_key) == 20, "shared with the BPF program");
+
+enum relay_flow_kind { RELAY_FLOW_RTP = 0, RELAY_FLOW_RTCP = 1 };
+enum relay_wrong_source { RELAY_WRONG_SOURCE_PASS = 0, RELAY_WRONG_SOURCE_DROP = 1 };
+
+#define RELAY_PAYLOAD_TYPE_COUNT_MAX 4
+
+/// What to do with it. The differences are ones' complement sums, new minus old, folded to sixteen bits; they are
+/// constant because a relayed packet has exactly the key's destination and exactly the accepted source.
+struct relay_flow {
+	__u8 accepted_address[16];
+	__u8 source_address[16];
+	__u8 destination_address[16];
+	__be16 accepted_port;
+	__be16 source_port;
+	__be16 destination_port;
+	/// What an unfinished UDP checksum holds (the pseudo-header before rewriting), but for the length.
+	__u16 pseudo_header_sum;
+	__u16 address_difference;
+	__u16 port_difference;
+	/// address_difference and one less in the TTL: for the IPv4 header.
+	__u16 header_difference;
+	__u8 kind;
+	__u8 wrong_source;
+	__u32 counter_index;
+	__u8 payload_type_from[RELAY_PAYLOAD_TYPE_COUNT_MAX];
+	__u8 payload_type_to[RELAY_PAYLOAD_TYPE_COUNT_MAX];
+	__u8 payload_type_count;
+	__u8 zero[3];
+};
+_Static_assert(sizeof(struct relay_flow) == 80, "shared with the BPF program");
+
+/// One per flow and CPU, at counter_index.
+struct relay_flow_counters {
+	__u64 packets;
+	__u64 bytes; // of UDP payload
+	__u64 wrong_source;
+	__u64 malformed;
+	__u64 last_arrival; // nanoseconds of CLOCK_MONOTONIC, as coarse as the tick; 0 before the first packet
+};
+_Static_assert(sizeof(struct relay_flow_counters) == 40, "shared with the BPF program");
+
+/// How a packet of a known flow ended. The first four are final, the others pass it up, untouched, to the socket.
+enum relay_outcome {
+	RELAY_RELAYED = 0,
+	RELAY_DROPPED_WRONG_SOURCE,
+	RELAY_DROPPED_MALFORMED,
+	RELAY_DROPPED_NO_ROOM, // the kernel had no memory for a VLAN tag
+	RELAY_PASSED_WRONG_SOURCE,
+	RELAY_PASSED_UNUSUAL, // lengths that disagree, several datagrams in one buffer, IPv6 without a checksum
+	RELAY_PASSED_TTL,
+	RELAY_PASSED_NO_ROUTE,
+	RELAY_PASSED_NO_NEIGHBOUR,
+	RELAY_PASSED_TOO_LARGE,
+	RELAY_PASSED_FOREIGN_INTERFACE, // the route leads out of an interface we were not given
+	RELAY_OUTCOME_COUNT,
+	RELAY_NOT_OURS = RELAY_OUTCOME_COUNT, // no flow: passed, not counted
+};
+
+/// One per interface of the table and CPU.
+struct relay_totals {
+	__u64 outcomes[RELAY_OUTCOME_COUNT];
+};
+
+#define RELAY_INTERFACE_COUNT_MAX 16
+
+/// An interface packets may arrive at or leave by. A VLAN device leaves by its parent, with a tag.
+struct relay_interface {
+	__u32 index;
+	__u32 transmit_index; // 0: nothing leaves here
+	__u16 vlan; // 0: no tag
+	__u16 zero;
+};
+
+/// The program's only global variable.
+struct relay_interface_table {
+	__u32 count;
+	struct relay_interface entries[RELAY_INTERFACE_COUNT_MAX];
+};
+_Static_assert(sizeof(struct relay_interface_table) == 196, "shared with the BPF program");

@@ -1,0 +1,102 @@
+import CFastPath
+import Glibc
+
+func errnoText(_ code: CInt) -> String { String(cString: strerror(code)) }  // libc keeps the text
+
+/// Owns the loaded BPF object: programs and maps end with it, unless links still hold the programs.
+struct RelayProgram: ~Copyable {
+    private var program: relay_program
+    private let cpuCount: Int
+
+    var xdp: CInt { program.xdp }
+    var tc: CInt { program.tc }
+
+    init(flowCountMax: Int) throws(FastPathError) {
+        var program = relay_program()
+        var call: UnsafePointer<CChar>?
+        var log = [CChar](repeating: 0, count: 4096)
+        let bytes = Self.object
+        let result = relay_load(bytes, bytes.count, UInt32(flowCountMax), &program, &call, &log, log.count)
+        guard result == 0 else {
+            let text = log.withUnsafeBufferPointer { String(cString: $0.baseAddress!) }  // not empty, ends with zero
+            let hint =
+                result == -EPERM
+                ? "CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON are needed" + (text.isEmpty ? "" : "; \(text)") : text
+            throw FastPathError(
+                call: call.map { String(cString: $0) } ?? "relay_load", object: "relay.bpf.o", code: result,
+                detail: hint)
+        }
+        self.program = program
+        cpuCount = max(1, Int(relay_possible_cpu_count()))
+    }
+
+    deinit {
+        var program = program
+        relay_unload(&program)
+    }
+
+    /// The embedded ELF object.
+    private static var object: [UInt8] {
+        RelayObject.hexDigits.withUTF8Buffer { digits in  // a literal: lives as long as the process
+            let value = { (digit: UInt8) in digit >= UInt8(ascii: "a") ? digit - 87 : digit - 48 }
+            return stride(from: 0, to: digits.count - 1, by: 2).map { value(digits[$0]) << 4 | value(digits[$0 + 1]) }
+        }
+    }
+
+    func setInterfaces(_ rows: [relay_interface]) throws(FastPathError) {
+        var table = relay_interface_table()
+        table.count = UInt32(rows.count)
+        withUnsafeMutableBytes(of: &table.entries) { entries in  // borrowed for the copy only
+            for (index, row) in rows.enumerated() {
+                entries.storeBytes(
+                    of: row, toByteOffset: index * MemoryLayout<relay_interface>.stride, as: relay_interface.self)
+            }
+        }
+        var zero: UInt32 = 0
+        try check(bpf_map_update_elem(program.interfaces, &zero, &table, UInt64(BPF_ANY)), "interfaces")
+    }
+
+    func update(_ key: relay_flow_key, _ flow: relay_flow) throws(FastPathError) {
+        var (key, flow) = (key, flow)
+        try check(bpf_map_update_elem(program.flows, &key, &flow, UInt64(BPF_ANY)), "flows")
+    }
+
+    /// False if there was none.
+    func remove(_ key: relay_flow_key) -> Bool {
+        var key = key
+        return bpf_map_delete_elem(program.flows, &key) == 0
+    }
+
+    func clearCounters(at index: UInt32) throws(FastPathError) {
+        var index = index
+        var zeros = [relay_flow_counters](repeating: relay_flow_counters(), count: cpuCount)
+        try check(bpf_map_update_elem(program.flow_counters, &index, &zeros, UInt64(BPF_ANY)), "flow_counters")
+    }
+
+    /// One element per CPU; empty if the kernel refuses.
+    func counters(at index: UInt32) -> [relay_flow_counters] {
+        shares(of: program.flow_counters, at: index, empty: relay_flow_counters())
+    }
+
+    /// One element per CPU.
+    func totals(at slot: UInt32) -> [relay_totals] { shares(of: program.totals, at: slot, empty: relay_totals()) }
+
+    private func shares<Share: BitwiseCopyable>(of map: CInt, at index: UInt32, empty: Share) -> [Share] {
+        var index = index
+        var shares = [Share](repeating: empty, count: cpuCount)
+        return bpf_map_lookup_elem(map, &index, &shares) == 0 ? shares : []
+    }
+
+    private func check(_ result: CInt, _ map: String) throws(FastPathError) {
+        if result < 0 { throw FastPathError(call: "bpf_map_update_elem", object: map, code: result) }
+    }
+}
+
+/// Owns the descriptor of a BPF link: closing it detaches the program, and so does the end of the process.
+final class OwnedLink {
+    private let descriptor: CInt
+
+    init(owning descriptor: CInt) { self.descriptor = descriptor }
+
+    deinit { _ = close(descriptor) }
+}
