@@ -43,11 +43,13 @@ let package = Package(
         .target(name: "Console", dependencies: ["Primitives"], swiftSettings: pure),
 
         // Floor 2b: adapters
-        .target(name: "LinuxIO", dependencies: ["Primitives", "CLinux"], swiftSettings: strict),
+        .target(
+            name: "LinuxIO", dependencies: ["Primitives", "CLinux"], exclude: ["README.md"], swiftSettings: strict),
         .target(
             name: "FastPath", dependencies: ["Primitives", "MediaFormats", "CFastPath"], exclude: ["README.md"],
             swiftSettings: strict, plugins: ["EmbedRelay"]),
-        .target(name: "Crypto", dependencies: ["Primitives", "COpenSSL"], swiftSettings: strict),
+        .target(
+            name: "Crypto", dependencies: ["Primitives", "COpenSSL"], exclude: ["README.md"], swiftSettings: strict),
 
         // Floor 3: composition
         .target(
