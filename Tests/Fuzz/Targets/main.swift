@@ -14,6 +14,9 @@ typealias Parser = (Span<UInt8>) -> Void
 
 let parsers: [String: Parser] = [
     "json": fuzzJSON,
+    "sdp": fuzzSDP,
+    "sip": fuzzSIP,
+    "uri": fuzzURI,
 ]
 
 guard CommandLine.argc >= 2, let parser = parsers[CommandLine.arguments[1]] else {

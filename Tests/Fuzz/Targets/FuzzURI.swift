@@ -1,0 +1,10 @@
+import SignallingFormats
+
+/// URIs and name-addresses from text; rendered again they must be the same.
+func fuzzURI(_ bytes: Span<UInt8>) {
+    let text = String(copying: bytes)
+    blackHole(NameAddress(text)?.text)
+    guard let uri = URI(text) else { return }
+    guard let again = URI(uri.text) else { fatalError("we reject what we render") }
+    guard again == uri else { fatalError("a second parse differs") }
+}
