@@ -61,6 +61,10 @@ enum ByteClass {
         }
     }
 
+    /// As `isUser`, with the bare `#` of dialled feature codes that phones send against the grammar.
+    @inline(__always)
+    static func isReceivedUser(_ byte: UInt8) -> Bool { isUser(byte) || byte == UInt8(ascii: "#") }
+
     @inline(__always)
     static func isPassword(_ byte: UInt8) -> Bool {
         if isUnreserved(byte) { return true }

@@ -114,7 +114,7 @@ struct ScannedURI {
         if let at = bytes.firstOffset(of: UInt8(ascii: "@"), in: range) {
             let colon = bytes.firstOffset(of: UInt8(ascii: ":"), in: range.lowerBound..<at) ?? at
             let user = range.lowerBound..<colon
-            guard !user.isEmpty, Self.isEscaped(bytes, user, ByteClass.isUser) else { return false }
+            guard !user.isEmpty, Self.isEscaped(bytes, user, ByteClass.isReceivedUser) else { return false }
             self.user = user
             if colon < at {
                 let password = (colon + 1)..<at
@@ -133,13 +133,12 @@ struct ScannedURI {
             guard let number = bytes.decimal(start..<index, maximum: 65_535) else { return false }
             port = UInt16(number)
         }
-        let parameterStart = index
-        var cursor = ParameterCursor(
-            index..<(bytes.firstOffset(of: UInt8(ascii: "?"), in: index..<range.upperBound) ?? range.upperBound))
+        let question = bytes.firstOffset(of: UInt8(ascii: "?"), in: index..<range.upperBound) ?? range.upperBound
+        parameters = index..<question
+        var cursor = ParameterCursor(parameters)
         while cursor.nextInURI(bytes) != nil {}
         guard !cursor.isMalformed else { return false }
-        index = bytes.firstOffset(of: UInt8(ascii: "?"), in: index..<range.upperBound) ?? range.upperBound
-        parameters = parameterStart..<index
+        index = question
         if index < range.upperBound {
             let headers = (index + 1)..<range.upperBound
             guard !headers.isEmpty, Self.isEscaped(bytes, headers, ByteClass.isURIHeader) else { return false }
@@ -200,7 +199,7 @@ package enum SIPHost: Hashable, Sendable, CustomStringConvertible {
 
     /// nil when `text` is neither; IPv6 with or without brackets.
     package init?(_ text: String) {
-        if let address = IPAddress(text) {
+        if let address = Self.address(text) {
             self = .address(address)
             return
         }
@@ -210,8 +209,16 @@ package enum SIPHost: Hashable, Sendable, CustomStringConvertible {
     }
 
     init(_ bytes: Span<UInt8>, _ range: Range<Int>) {
-        let text = bytes.text(range)
-        if let address = IPAddress(text) { self = .address(address) } else { self = .name(text) }
+        if let word = Self.ipv4(bytes, range) {
+            self = .address(.v4(word))
+        } else {
+            let text = bytes.text(range)
+            if text.utf8.first == UInt8(ascii: "["), let address = Self.address(text) {
+                self = .address(address)
+            } else {
+                self = .name(text)
+            }
+        }
     }
 
     package var text: String {
@@ -246,7 +253,7 @@ package enum SIPHost: Hashable, Sendable, CustomStringConvertible {
             guard let close = bytes.firstOffset(of: UInt8(ascii: "]"), in: index..<min(end, index + 48)) else {
                 return nil
             }
-            guard IPAddress(bytes.text(index..<(close + 1))) != nil else { return nil }
+            guard address(bytes.text(index..<(close + 1))) != nil else { return nil }
             return close + 1
         }
         while index < end, ByteClass.isHostName(bytes[index]) { index += 1 }
@@ -254,5 +261,42 @@ package enum SIPHost: Hashable, Sendable, CustomStringConvertible {
             return nil
         }
         return index
+    }
+
+    /// An address; also with the third colon that RFC 3261's grammar put before an embedded IPv4 address and that
+    /// RFC 5118 §4.10 wants tolerated.
+    private static func address(_ text: String) -> IPAddress? {
+        if let address = IPAddress(text) { return address }
+        let bytes = Array(text.utf8)
+        let colon = UInt8(ascii: ":")
+        guard let last = bytes.lastIndex(of: colon), last >= 2, bytes[last - 1] == colon, bytes[last - 2] == colon,
+            bytes[last...].contains(UInt8(ascii: "."))
+        else { return nil }
+        return IPAddress(String(decoding: bytes[..<last] + bytes[(last + 1)...], as: UTF8.self))
+    }
+
+    /// The dotted quad in `range`, no leading zeros; nil for anything else. Allocates nothing.
+    private static func ipv4(_ bytes: Span<UInt8>, _ range: Range<Int>) -> UInt32? {
+        guard (7...15).contains(range.count) else { return nil }
+        var word: UInt32 = 0
+        var octet: UInt32 = 0
+        var digitCount = 0
+        var dotCount = 0
+        for index in range {
+            let byte = bytes[index]
+            if byte == UInt8(ascii: ".") {
+                guard digitCount > 0, dotCount < 3 else { return nil }
+                word = word << 8 | octet
+                octet = 0
+                digitCount = 0
+                dotCount += 1
+            } else {
+                guard ByteClass.isDigit(byte), digitCount < 3, digitCount == 0 || octet > 0 else { return nil }
+                octet = octet * 10 + UInt32(byte &- 0x30)
+                digitCount += 1
+                guard octet <= 255 else { return nil }
+            }
+        }
+        return dotCount == 3 && digitCount > 0 ? word << 8 | octet : nil
     }
 }

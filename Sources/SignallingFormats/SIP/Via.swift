@@ -33,6 +33,8 @@ package enum SIPTransport: Hashable, Sendable, CustomStringConvertible {
 
 /// One hop of a message's way: the Via header field (RFC 3261 §20.42, RFC 3581).
 package struct Via: Hashable, Sendable, CustomStringConvertible {
+    /// Name and version: `SIP/2.0`.
+    package var sentProtocol: String
     package var transport: SIPTransport
     package var host: SIPHost
     package var port: UInt16?
@@ -41,6 +43,7 @@ package struct Via: Hashable, Sendable, CustomStringConvertible {
     package init(
         transport: SIPTransport, host: SIPHost, port: UInt16? = nil, parameters: SIPParameters = SIPParameters()
     ) {
+        sentProtocol = "SIP/2.0"
         self.transport = transport
         self.host = host
         self.port = port
@@ -55,6 +58,9 @@ package struct Via: Hashable, Sendable, CustomStringConvertible {
     }
 
     init(_ bytes: Span<UInt8>, _ scanned: ScannedVia) {
+        let name = bytes.text(scanned.name)
+        let version = bytes.text(scanned.version)
+        sentProtocol = "\(name)/\(version)"
         transport = SIPTransport(bytes.text(scanned.transport))
         host = SIPHost(bytes, scanned.host)
         port = scanned.port
@@ -90,7 +96,7 @@ package struct Via: Hashable, Sendable, CustomStringConvertible {
     }
 
     package var text: String {
-        "SIP/2.0/\(transport.text) \(host.text)" + (port.map { ":\($0)" } ?? "") + parameters.text
+        "\(sentProtocol)/\(transport.text) \(host.text)" + (port.map { ":\($0)" } ?? "") + parameters.text
     }
 
     package var description: String { text }
@@ -98,6 +104,8 @@ package struct Via: Hashable, Sendable, CustomStringConvertible {
 
 /// Where the parts of one Via element lie.
 struct ScannedVia {
+    let name: Range<Int>
+    let version: Range<Int>
     let transport: Range<Int>
     let host: Range<Int>
     let port: UInt16?
@@ -107,12 +115,14 @@ struct ScannedVia {
     init?(_ bytes: Span<UInt8>, _ range: Range<Int>) {
         let end = range.upperBound
         var index = bytes.skippingWhitespace(range.lowerBound, end)
-        guard let name = Self.token(bytes, &index, end), bytes.matches("sip", name),
+        guard let name = Self.token(bytes, &index, end),
             Self.separator(UInt8(ascii: "/"), bytes, &index, end),
-            let version = Self.token(bytes, &index, end), bytes.matches("2.0", version),
+            let version = Self.token(bytes, &index, end),
             Self.separator(UInt8(ascii: "/"), bytes, &index, end),
             let transport = Self.token(bytes, &index, end)
         else { return nil }
+        self.name = name
+        self.version = version
         self.transport = transport
         let hostStart = bytes.skippingWhitespace(index, end)
         guard hostStart > index, let hostEnd = SIPHost.end(bytes, hostStart, end) else { return nil }

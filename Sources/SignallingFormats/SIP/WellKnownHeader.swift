@@ -83,7 +83,7 @@ enum WellKnownHeader: UInt8, CaseIterable, Sendable {
         Entry(header: .replaces, name: "Replaces", compact: nil, isList: false),
         Entry(header: .join, name: "Join", compact: nil, isList: false),
         Entry(header: .targetDialog, name: "Target-Dialog", compact: nil, isList: false),
-        Entry(header: .identity, name: "Identity", compact: UInt8(ascii: "y"), isList: true),
+        Entry(header: .identity, name: "Identity", compact: UInt8(ascii: "y"), isList: false),
         Entry(header: .identityInfo, name: "Identity-Info", compact: nil, isList: false),
         Entry(header: .attestationInfo, name: "Attestation-Info", compact: nil, isList: false),
         Entry(header: .originationID, name: "Origination-ID", compact: nil, isList: false),
