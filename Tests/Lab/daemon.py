@@ -28,7 +28,7 @@ def binary(name):
 def configuration(datapath="auto", stations=("2001", "2002", "2003"), stations6=("2006",), registration=True,
                   calls_max=120, health_interval="2s", attempt_timeout="1s", ring_timeout="30s", trunk_b=True,
                   trunk_transport="auto", log_level="info", extra=None):
-    """The branch of the lab as file name → text. `extra` adds files or replaces them."""
+    """The branch of the lab as file name → text. `health_interval=None` switches the ping off; `extra` adds or replaces files."""
     files = {"system.toml": f"""
 [system]
 name = "lab"
@@ -74,17 +74,19 @@ realm = "wan"
 peer = "{peer}"
 transport = "{transport}"
 attempt-timeout = "{attempt}"
-health = {{ interval = "{interval}", timeout = "1s", failures = 3, successes = 2 }}
+health = {health}
 {registration}
 """
+    health = f'{{ interval = "{health_interval}", timeout = "1s", failures = 3, successes = 2 }}' \
+        if health_interval else "{ enabled = false }"
     register = f'registration = {{ username = "{TRUNK_USER}", password = "{TRUNK_PASSWORD}", ' \
                f'registrar = "{CARRIERS[0]}", domain = "carrier.example", expires = 300 }}'
     files["trunks.toml"] = trunk.format(name="carrier-a", peer=CARRIERS[0], attempt=attempt_timeout,
-                                        interval=health_interval, transport=trunk_transport,
+                                        health=health, transport=trunk_transport,
                                         registration=register if registration else "")
     if trunk_b:
         files["trunks.toml"] += trunk.format(name="carrier-b", peer=CARRIERS[1], attempt=attempt_timeout,
-                                             interval=health_interval, transport=trunk_transport, registration="")
+                                             health=health, transport=trunk_transport, registration="")
     both = '"carrier-a", "carrier-b"' if trunk_b else '"carrier-a"'
     files["routes.toml"] = f"""
 [[routes]]
