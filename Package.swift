@@ -31,7 +31,8 @@ let package = Package(
         // Floor 1: formats
         .target(name: "SignallingFormats", dependencies: ["Primitives"], swiftSettings: pure),
         .target(name: "MediaFormats", dependencies: ["Primitives"], swiftSettings: pure),
-        .target(name: "Configuration", dependencies: ["Primitives"], swiftSettings: pure),
+        .target(
+            name: "Configuration", dependencies: ["Primitives"], exclude: ["README.md"], swiftSettings: pure),
 
         // Floor 2a: engines, no I/O. CallEngine stands on the two others.
         .target(name: "SIPEngine", dependencies: ["Primitives", "SignallingFormats"], swiftSettings: pure),
@@ -40,7 +41,7 @@ let package = Package(
             name: "CallEngine",
             dependencies: ["Primitives", "SignallingFormats", "MediaFormats", "SIPEngine", "MediaEngine"],
             exclude: ["README.md"], swiftSettings: pure),
-        .target(name: "Console", dependencies: ["Primitives"], swiftSettings: pure),
+        .target(name: "Console", dependencies: ["Primitives"], exclude: ["README.md"], swiftSettings: pure),
 
         // Floor 2b: adapters
         .target(
@@ -114,7 +115,8 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(name: "CryptoTests", dependencies: ["Primitives", "Crypto", "TestSupport"], swiftSettings: strict),
         .testTarget(
-            name: "ConsoleTests", dependencies: ["Primitives", "Console", "TestSupport"], swiftSettings: strict),
+            name: "ConsoleTests", dependencies: ["Primitives", "Console", "TestSupport"], exclude: ["Golden"],
+            swiftSettings: strict),
         .testTarget(
             name: "ApplianceTests",
             dependencies: ["Primitives", "Configuration", "Appliance", "TestSupport"], swiftSettings: strict),

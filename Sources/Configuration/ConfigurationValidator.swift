@@ -188,6 +188,7 @@ struct ConfigurationValidator {
         for (index, source) in trunk.sources.enumerated() {
             let sourcePath = (path + "sources").element(index)
             if source.address.family != realm.address.family {
+                guard source.address != trunk.peer.address else { continue }  // said of the peer
                 findings.error(sourcePath, "\(source) never arrives in \(realmText): the IP versions differ")
             } else if source.bitLength == 0 {
                 findings.warning(sourcePath, "\(source) accepts calls from anyone on the Internet")

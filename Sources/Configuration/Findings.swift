@@ -1,35 +1,39 @@
 /// The path of a key from the top of the configuration, as `trunks.carrier-a.peer`.
 struct TOMLKeyPath: Hashable, CustomStringConvertible {
-    private(set) var parts: [String]
+    private struct Part: Hashable {
+        let key: String
+        /// Of an element of an array, from 0; nil for the key itself.
+        var index: Int?
+    }
 
-    init(_ parts: String...) { self.parts = parts }
+    private var parts: [Part]
+
+    init(_ keys: String...) { parts = keys.map { Part(key: $0) } }
 
     static func + (path: TOMLKeyPath, key: String) -> TOMLKeyPath {
         var longer = path
-        longer.parts.append(key)
+        longer.parts.append(Part(key: key))
         return longer
     }
 
-    /// The element of an array, counted from 1: `routes[2]`.
+    /// The element of an array.
     func element(_ index: Int) -> TOMLKeyPath {
         var longer = self
-        if let last = longer.parts.popLast() { longer.parts.append("\(last)[\(index + 1)]") }
+        if let last = longer.parts.popLast() { longer.parts.append(Part(key: last.key, index: index)) }
         return longer
     }
 
-    /// nil at the top.
+    /// The array an element is in, or else the table around; nil at the top.
     var parent: TOMLKeyPath? {
-        guard !parts.isEmpty else { return nil }
         var shorter = self
-        shorter.parts.removeLast()
+        guard let last = shorter.parts.popLast() else { return nil }
+        if last.index != nil { shorter.parts.append(Part(key: last.key)) }
         return shorter
     }
 
-    var description: String { parts.map(Self.written).joined(separator: ".") }
-
-    /// As it is written in TOML: bare when possible. An element's index stays bare, too.
-    private static func written(_ part: String) -> String {
-        part.hasSuffix("]") ? part : TOMLText.key(part)
+    /// Elements count from 1, as people do: `routes[2].pattern` is in the second route.
+    var description: String {
+        parts.map { part in TOMLText.key(part.key) + (part.index.map { "[\($0 + 1)]" } ?? "") }.joined(separator: ".")
     }
 }
 

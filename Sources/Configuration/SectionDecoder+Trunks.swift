@@ -118,6 +118,7 @@ extension SectionDecoder {
         let file = fileOfTable["routes"] ?? ""
         guard case .array(let array) = entry.value else {
             findings.error(path, "expected [[routes]] with two brackets for each route, found \(entry.value.kind)")
+            routes.append(nil)
             return
         }
         for (index, element) in array.elements.enumerated() {

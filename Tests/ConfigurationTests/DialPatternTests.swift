@@ -1,4 +1,5 @@
 import Configuration
+import Primitives
 import Testing
 
 @Suite("Dial patterns")

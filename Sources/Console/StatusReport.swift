@@ -1,0 +1,83 @@
+import Primitives
+
+/// `cresset status`: how the box is, in one screen.
+package enum StatusReport {
+    /// Renders the daemon's answer to `status`; what is missing is left out or `-`. Ends with a newline.
+    package static func render(_ status: JSONValue) -> String {
+        let blocks = [
+            heading(status), datapath(status), trunks(status), stations(status), traffic(status), counters(status),
+        ]
+        return blocks.filter { !$0.isEmpty }.joined(separator: "\n")
+    }
+
+    private static func heading(_ status: JSONValue) -> String {
+        var text = "\(status.shown("name")): Cresset \(status.shown("version")), up \(status.age("uptime-seconds"))\n"
+        if let configuration = status["configuration"] {
+            text += "configuration \(configuration.shown("directory"))"
+            text += ", loaded \(configuration.shown("loaded-at"))"
+            text += ": \(configuration.shown("stations")) stations, \(configuration.shown("trunks")) trunks\n"
+        }
+        return text
+    }
+
+    private static func datapath(_ status: JSONValue) -> String {
+        var table = TextTable(.init("REALM"), .init("INTERFACE"), .init("DATAPATH"), .init(""))
+        for element in status.elements("datapath") {
+            table.add(
+                element.shown("realm"), element.shown("interface"), element.shown("mode"),
+                element["reason"]?.shown ?? "")
+        }
+        return table.isEmpty ? "" : table.rendered()
+    }
+
+    private static func trunks(_ status: JSONValue) -> String {
+        var table = TextTable(
+            .init("TRUNK"), .init("STATE"), .init("FOR", .right), .init("REGISTRATION"), .init("CALLS", .right),
+            .init("LAST REASON"))
+        for trunk in status.elements("trunks") {
+            table.add(
+                trunk.shown("trunk"), trunk.shown("state"), trunk.age("since-seconds"), trunk.shown("registration"),
+                trunk.shown("calls"), trunk["last-reason"]?.shown ?? "")
+        }
+        return table.isEmpty ? "" : table.rendered()
+    }
+
+    /// One line for each contact; a station without any has one line that says so.
+    private static func stations(_ status: JSONValue) -> String {
+        var table = TextTable(.init("STATION"), .init("VIA"), .init("EXPIRES", .right), .init("CONTACT"))
+        for station in status.elements("stations") {
+            let contacts = station.elements("contacts")
+            if contacts.isEmpty { table.add(station.shown("station"), "-", "-", "not registered") }
+            for (index, contact) in contacts.enumerated() {
+                table.add(
+                    index == 0 ? station.shown("station") : "", contact.shown("transport"),
+                    contact.age("expires-seconds"), contact.shown("uri"))
+            }
+        }
+        return table.isEmpty ? "" : table.rendered()
+    }
+
+    private static func traffic(_ status: JSONValue) -> String {
+        var text = ""
+        if let calls = status["calls"] {
+            text += "calls: \(calls.shown("active")) of \(calls.shown("maximum")) active; "
+            text += "\(calls.shown("attempted")) attempted, \(calls.shown("answered")) answered, "
+            text += "\(calls.shown("failed")) failed\n"
+        }
+        if let media = status["media"] {
+            text += "media: \(media.shown("flows")) flows; packets \(media.shown("packets-kernel")) by the kernel, "
+            text += "\(media.shown("packets-socket")) by sockets, \(media.shown("wrong-source")) from a wrong source\n"
+        }
+        return text
+    }
+
+    /// Only those that counted something.
+    private static func counters(_ status: JSONValue) -> String {
+        guard case .object(let members)? = status["counters"] else { return "" }
+        var table = TextTable(.init("COUNTER"), .init("", .right))
+        for member in members where member.value.integerValue != 0 {
+            table.add(member.name, member.value.shown ?? JSONValue.absent)
+        }
+        return table.isEmpty ? "" : table.rendered()
+    }
+}

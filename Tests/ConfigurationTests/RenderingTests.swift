@@ -1,0 +1,166 @@
+import Configuration
+import Primitives
+import Testing
+
+@Suite("Rendering and difference")
+struct RenderingTests {
+    static let rich =
+        Sample.text + """
+            [stations."a+b"]
+            password = "quote \\" backslash \\\\ tab-less é"
+            display-name = "Réception \\"2\\""
+            contacts-max = 1
+            [trunks.carrier-b]
+            realm = "wan"
+            peer = "203.0.113.129:5080"
+            transport = "tcp"
+            sources = ["203.0.113.128/29", "198.51.100.64/26"]
+            registration = { username = "box7", password = "p1-long-enough", domain = "carrier.example", expires = 600 }
+            health = { enabled = false }
+            attempt-timeout = "2500ms"
+            calls-max = 60
+            reliable-provisional = "required"
+            telephone-event = 101
+            [log]
+            level = "debug"
+
+            """
+
+    @Test("what is rendered reads as the same value", arguments: [Sample.text, rich])
+    func roundTrip(_ text: String) throws {
+        let box = try #require(Sample.parse(text).configuration)
+        let rendered = box.rendered(secrets: .revealed)
+        let outcome = Sample.parse(rendered)
+        #expect(outcome.errors == [])
+        #expect(outcome.configuration == box)
+        #expect(outcome.configuration?.rendered(secrets: .revealed) == rendered)
+    }
+
+    @Test("renders canonically")
+    func canonical() throws {
+        let box = try #require(Sample.parse(Sample.text).configuration)
+        #expect(
+            box.rendered(secrets: .masked).hasPrefix(
+                """
+                [system]
+                name = "detroit-7"
+                domain = "branch.example"
+                user-agent = "Cresset"
+
+                [realms.lan]
+                interface = "lan0"
+                address = "192.168.50.1"
+                sip-port = 5060
+                transports = ["udp", "tcp"]
+                media-ports = "20000-29999"
+                datapath = "auto"
+                role = "stations"
+
+                """))
+        #expect(
+            box.rendered(secrets: .masked).contains(
+                """
+                [stations.2001]
+                realm = "lan"
+                password = "••••"
+                number = "+13135550101"
+                contacts-max = 4
+
+                [trunks.carrier-a]
+                realm = "wan"
+                peer = "203.0.113.10:5060"
+                transport = "auto"
+                sources = ["203.0.113.10/32"]
+                health = { interval = "10s", timeout = "2s", failures = 3, successes = 2 }
+                attempt-timeout = "4s"
+                reliable-provisional = "supported"
+
+                [[routes]]
+                pattern = "9NXXXXXX"
+                strip = 1
+                prepend = "+1313"
+                trunks = ["carrier-a"]
+
+                [numbers]
+                "+13135550101" = ["2001"]
+
+                """))
+    }
+
+    struct Change: Sendable, CustomTestStringConvertible {
+        let old: String
+        let new: String
+        let lines: [String]
+        init(_ old: String, _ new: String, _ lines: String...) { (self.old, self.new, self.lines) = (old, new, lines) }
+        var testDescription: String { new }
+    }
+
+    static let changes: [Change] = [
+        Change("detroit-7", "detroit-7"),
+        Change("detroit-7", "detroit-8", "system: name \"detroit-7\" → \"detroit-8\""),
+        Change(
+            "20000-29999\"", "20000-24999\"\nsip-port = 5062",
+            "realm lan: sip-port 5060 → 5062, media-ports \"20000-29999\" → \"20000-24999\""),
+        Change(
+            "[realms.wan]",
+            "[realms.lab]\ninterface = \"x\"\naddress = \"192.0.2.1\"\nmedia-ports = \"2000-2999\"\n"
+                + "role = \"trunks\"\n[realms.wan]", "realm lab: added"),
+        Change("correct-horse", "correct-house", "station 2001: password changed"),
+        Change(
+            "number = \"+13135550101\"", "display-name = \"Desk\"",
+            "station 2001: number \"+13135550101\" → none, display-name none → \"Desk\""),
+        Change(
+            "[stations.2001]", "[stations.2000]\npassword = \"correct-horse\"\n[stations.2001]", "station 2000: added"),
+        Change(
+            "peer = \"203.0.113.10\"", "peer = \"203.0.113.10\"\ncalls-max = 30\nhealth = { enabled = false }",
+            "trunk carrier-a: health { interval = \"10s\", timeout = \"2s\", failures = 3, successes = 2 } → "
+                + "{ enabled = false }, calls-max none → 30"),
+        Change("strip = 1\n", "", "routes: changed (1)"),
+        Change(
+            "[[routes]]", "[[routes]]\npattern = \"0.\"\ntrunks = [\"carrier-a\"]\n[[routes]]",
+            "routes: changed (1 → 2)"),
+        Change(
+            "\"+13135550101\" = \"2001\"", "\"+13135550102\" = \"2001\"",
+            "number 13135550101: removed", "number 13135550102: added"),
+        Change(
+            "[numbers]",
+            "[calls]\nmaximum = 10\n[media]\nsilence-event = \"500ms\"\n[log]\nlevel = \"error\"\n[numbers]",
+            "calls: maximum 120 → 10", "media: silence-event \"3s\" → \"500ms\"", "log: level \"info\" → \"error\""),
+    ]
+
+    @Test("says each change on one line, and back again", arguments: changes)
+    func difference(_ sample: Change) throws {
+        let old = try #require(Sample.parse(Sample.text).configuration)
+        let new = try #require(Sample.parse(Sample.replacing(sample.old, with: sample.new)).configuration)
+        #expect(new.difference(from: old).map(\.description) == sample.lines)
+        #expect(old.difference(from: new).count == sample.lines.count)
+        #expect(new.difference(from: new) == [])
+    }
+
+    @Test("gives typed changes, what goes before what comes")
+    func typed() throws {
+        let old = try #require(Sample.parse(Sample.text).configuration)
+        var new = old
+        new.stations = [StationConfiguration(name: "3001", realm: RealmID("lan"), password: Secret("x"))]
+        new.trunks[0].callsMax = 5
+        #expect(
+            new.difference(from: old) == [
+                .station("2001", .removed), .station("3001", .added),
+                .trunk("carrier-a", .changed([.init(key: "calls-max", before: nil, after: "5")])),
+            ])
+    }
+
+    @Test("notices a password file that holds another password, and shows neither")
+    func passwordFile() throws {
+        var old = try #require(Sample.parse(Sample.text).configuration)
+        var new = old
+        old.stations[0].password = Secret("first-secret", file: "secrets/2001")
+        new.stations[0].password = Secret("other-secret", file: "secrets/2001")
+        new.trunks[0].authentication = .init(username: "box7", password: Secret("trunk-secret"))
+        old.trunks[0].authentication = .init(username: "box7", password: Secret("carrier-secret"))
+        #expect(
+            new.difference(from: old).map(\.description) == [
+                "station 2001: password-file changed", "trunk carrier-a: authentication changed",
+            ])
+    }
+}
