@@ -2,11 +2,10 @@
 @inline(never) @_optimize(none)
 func blackHole<Value>(_ value: Value) {}
 
-extension String {
+extension [UInt8] {
     init(copying bytes: Span<UInt8>) {
-        var copy: [UInt8] = []
-        copy.reserveCapacity(bytes.count)
-        for index in bytes.indices { copy.append(bytes[index]) }
-        self.init(decoding: copy, as: UTF8.self)
+        self.init()
+        reserveCapacity(bytes.count)
+        for index in bytes.indices { append(bytes[index]) }
     }
 }

@@ -14,8 +14,12 @@ typealias Parser = (Span<UInt8>) -> Void
 
 let parsers: [String: Parser] = [
     "json": fuzzJSON,
+    "multipart": fuzzMultipart,
+    "rtp": fuzzRTP,
     "sdp": fuzzSDP,
     "sip": fuzzSIP,
+    "stream": fuzzStream,
+    "toml": fuzzTOML,
     "uri": fuzzURI,
 ]
 
