@@ -21,7 +21,7 @@ package struct BoxConfiguration: Equatable, Sendable {
         calls: CallsConfiguration = .init(), media: MediaConfiguration = .init(), log: LogConfiguration = .init()
     ) {
         self.system = system
-        self.realms = realms.sorted { $0.name.rawValue < $1.name.rawValue }
+        self.realms = realms.sorted { $0.name < $1.name }
         self.stations = stations.sorted { $0.name < $1.name }
         self.trunks = trunks.sorted { $0.name < $1.name }
         self.routes = routes
@@ -31,7 +31,7 @@ package struct BoxConfiguration: Equatable, Sendable {
         self.log = log
     }
 
-    package func realm(named name: RealmID) -> RealmConfiguration? { realms.first { $0.name == name } }
+    package func realm(named name: String) -> RealmConfiguration? { realms.first { $0.name == name } }
     package func station(named name: String) -> StationConfiguration? { stations.first { $0.name == name } }
     package func trunk(named name: String) -> TrunkConfiguration? { trunks.first { $0.name == name } }
 

@@ -23,7 +23,7 @@ package enum ConfigurationChange: Equatable, Sendable {
     }
 
     case system([KeyChange])
-    case realm(RealmID, Kind)
+    case realm(String, Kind)
     case station(String, Kind)
     case trunk(String, Kind)
     /// The list of routes as a whole: order matters.
@@ -80,7 +80,7 @@ extension BoxConfiguration {
             if !keys.isEmpty { changes.append(make(keys)) }
         }
         compare(old.system.rendered, system.rendered) { .system($0) }
-        changes += Self.compare(old.realms, realms, name: \.name.rawValue, \.rendered) { .realm(RealmID($0), $1) }
+        changes += Self.compare(old.realms, realms, name: \.name, \.rendered) { .realm($0, $1) }
         changes += Self.compare(old.stations, stations, name: \.name, \.rendered) { .station($0, $1) }
         changes += Self.compare(old.trunks, trunks, name: \.name, \.rendered) { .trunk($0, $1) }
         if old.routes != routes {

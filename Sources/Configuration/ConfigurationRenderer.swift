@@ -88,7 +88,7 @@ extension SystemConfiguration {
 
 extension RealmConfiguration {
     var rendered: RenderedTable {
-        var table = RenderedTable("[realms.\(TOMLText.key(name.rawValue))]")
+        var table = RenderedTable("[realms.\(TOMLText.key(name))]")
         table.add("interface", text: interface)
         table.add("address", text: "\(address)")
         table.add("sip-port", sipPort)
@@ -103,7 +103,7 @@ extension RealmConfiguration {
 extension StationConfiguration {
     var rendered: RenderedTable {
         var table = RenderedTable("[stations.\(TOMLText.key(name))]")
-        table.add("realm", text: realm.rawValue)
+        table.add("realm", text: realm)
         table.add(password)
         if let displayName { table.add("display-name", text: displayName) }
         if let number { table.add("number", text: number) }
@@ -115,7 +115,7 @@ extension StationConfiguration {
 extension TrunkConfiguration {
     var rendered: RenderedTable {
         var table = RenderedTable("[trunks.\(TOMLText.key(name))]")
-        table.add("realm", text: realm.rawValue)
+        table.add("realm", text: realm)
         table.add("peer", text: "\(peer)")
         table.add("transport", text: transport.rawValue)
         table.add("sources", TOMLText.array(sources.map { "\($0)" }))

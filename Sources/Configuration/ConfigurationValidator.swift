@@ -24,7 +24,7 @@ struct ConfigurationValidator {
     // MARK: Realms
 
     private func path(_ realm: RealmConfiguration, _ key: String) -> TOMLKeyPath {
-        TOMLKeyPath("realms", realm.name.rawValue, key)
+        TOMLKeyPath("realms", realm.name, key)
     }
 
     private func checkRealms() {
@@ -71,29 +71,29 @@ struct ConfigurationValidator {
                 if other.mediaPorts.overlaps(realm.mediaPorts) {
                     findings.error(
                         path(other, "media-ports"),
-                        "overlap those of realm \(quoted(realm.name.rawValue)), which has the same address")
+                        "overlap those of realm \(quoted(realm.name)), which has the same address")
                 }
                 if other.sipPort == realm.sipPort, !Set(other.transports).isDisjoint(with: realm.transports) {
                     findings.error(
                         path(other, "sip-port"),
-                        "\(other.sipPort) is used by realm \(quoted(realm.name.rawValue)) on the same address")
+                        "\(other.sipPort) is used by realm \(quoted(realm.name)) on the same address")
                 }
             }
         }
     }
 
     /// Whether the realm exists and has the role; reports it when not.
-    private func checkRealm(_ name: RealmID, role: RealmConfiguration.Role, at path: TOMLKeyPath) -> RealmConfiguration?
+    private func checkRealm(_ name: String, role: RealmConfiguration.Role, at path: TOMLKeyPath) -> RealmConfiguration?
     {
-        guard decoded.realmNames.contains(name.rawValue) else {
-            unknown("realm", name.rawValue, among: decoded.realmNames, at: path)
+        guard decoded.realmNames.contains(name) else {
+            unknown("realm", name, among: decoded.realmNames, at: path)
             return nil
         }
         guard let realm = decoded.realms.first(where: { $0.name == name }) else { return nil }
         guard realm.role == role else {
             findings.error(
                 path,
-                "realm \(quoted(name.rawValue)) has the role \"\(realm.role.rawValue)\"; one with the role "
+                "realm \(quoted(name)) has the role \"\(realm.role.rawValue)\"; one with the role "
                     + "\"\(role.rawValue)\" is needed")
             return nil
         }
@@ -167,7 +167,7 @@ struct ConfigurationValidator {
     }
 
     private func checkTrunkAddresses(_ trunk: TrunkConfiguration, in realm: RealmConfiguration, _ path: TOMLKeyPath) {
-        let realmText = "realm \(quoted(realm.name.rawValue)), whose address is \(realm.address)"
+        let realmText = "realm \(quoted(realm.name)), whose address is \(realm.address)"
         for (key, address) in [("peer", trunk.peer), ("registration", trunk.registration?.registrar)] {
             guard let address else { continue }
             if let oddity = Self.oddity(of: address.address) {

@@ -12,7 +12,7 @@ package struct RealmConfiguration: Equatable, Sendable {
 
     package static let sipPortDefault: UInt16 = 5060
 
-    package var name: RealmID
+    package var name: String
     /// Linux interface.
     package var interface: String
     /// Our address in this realm.
@@ -26,7 +26,7 @@ package struct RealmConfiguration: Equatable, Sendable {
     package var role: Role
 
     package init(
-        name: RealmID, interface: String, address: IPAddress, sipPort: UInt16 = sipPortDefault,
+        name: String, interface: String, address: IPAddress, sipPort: UInt16 = sipPortDefault,
         transports: [Transport] = Transport.allCases, mediaPorts: ClosedRange<UInt16>, datapath: Datapath = .auto,
         role: Role
     ) {

@@ -10,7 +10,7 @@ extension SectionDecoder {
                 "realm", "peer", "transport", "sources", "registration", "authentication", "health",
                 "attempt-timeout", "calls-max", "reliable-provisional", "telephone-event",
             ])
-            let realm = trunk.requiredValue("realm", "the name of a realm with the role \"trunks\"") { RealmID($0) }
+            let realm = trunk.requiredValue("realm", "the name of a realm with the role \"trunks\"") { $0 }
             trunk.require("peer", Self.hostAllowed)
             let peer = decodeHost(trunk, "peer")
             let transport = trunk.choice("transport", TrunkConfiguration.Transport.self)

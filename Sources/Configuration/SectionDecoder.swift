@@ -23,7 +23,7 @@ struct SectionDecoder {
     var stationNames: [String] = []
     var trunkNames: [String] = []
     /// Realms whose `role` is `stations`: the default for a station when there is exactly one.
-    var stationRealms: [RealmID] = []
+    var stationRealms: [String] = []
 
     init(
         root: TOMLTable, fileOfTable: [String: String], findings: Findings,
@@ -137,11 +137,11 @@ struct SectionDecoder {
             let sipPort = realm.integer("sip-port", in: 1...65_535).map { UInt16($0) }
             let transports = realm.choices("transports", RealmConfiguration.Transport.self)
             let datapath = realm.choice("datapath", RealmConfiguration.Datapath.self)
-            if role == .stations { stationRealms.append(RealmID(name)) }
+            if role == .stations { stationRealms.append(name) }
             guard let interface, let address, let mediaPorts, let role else { continue }
             realms.append(
                 RealmConfiguration(
-                    name: RealmID(name), interface: interface, address: address,
+                    name: name, interface: interface, address: address,
                     sipPort: sipPort ?? RealmConfiguration.sipPortDefault,
                     transports: transports ?? RealmConfiguration.Transport.allCases, mediaPorts: mediaPorts,
                     datapath: datapath ?? .auto, role: role))
@@ -192,7 +192,7 @@ struct SectionDecoder {
             }
             let number = station.value("number", "an E.164 number, as \"+13135550101\"") { Text.isE164($0) ? $0 : nil }
             let contactsMax = station.integer("contacts-max", in: 1...32)
-            var realm = station.string("realm").map { RealmID($0) }
+            var realm = station.string("realm")
             if !station.has("realm") {
                 if stationRealms.count == 1 {
                     realm = stationRealms.first
@@ -200,7 +200,7 @@ struct SectionDecoder {
                     findings.error(
                         station.path + "realm",
                         "missing; several realms have the role \"stations\", expected one of "
-                            + stationRealms.map { quoted($0.rawValue) }.joined(separator: ", "))
+                            + stationRealms.map(quoted).joined(separator: ", "))
                 }
             }
             guard let realm, let password else { continue }

@@ -7,7 +7,7 @@ package struct StationConfiguration: Equatable, Sendable {
     /// User part of the address of record, and the digest user name.
     package var name: String
     /// The realm it registers from; a realm with role `stations`.
-    package var realm: RealmID
+    package var realm: String
     package var password: Secret
     package var displayName: String?
     /// E.164 with its `+`, shown to trunks (From, P-Asserted-Identity).
@@ -16,7 +16,7 @@ package struct StationConfiguration: Equatable, Sendable {
     package var contactsMax: Int
 
     package init(
-        name: String, realm: RealmID, password: Secret, displayName: String? = nil, number: String? = nil,
+        name: String, realm: String, password: Secret, displayName: String? = nil, number: String? = nil,
         contactsMax: Int = contactsMaxDefault
     ) {
         self.name = name

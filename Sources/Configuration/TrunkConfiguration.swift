@@ -59,7 +59,7 @@ package struct TrunkConfiguration: Equatable, Sendable {
 
     package var name: String
     /// A realm with role `trunks`.
-    package var realm: RealmID
+    package var realm: String
     package var peer: TransportAddress
     package var transport: Transport
     /// Calls from these addresses are this trunk's; at least one.
@@ -78,7 +78,7 @@ package struct TrunkConfiguration: Equatable, Sendable {
     package var telephoneEvent: UInt8?
 
     package init(
-        name: String, realm: RealmID, peer: TransportAddress, transport: Transport = .auto, sources: [IPPrefix]? = nil,
+        name: String, realm: String, peer: TransportAddress, transport: Transport = .auto, sources: [IPPrefix]? = nil,
         registration: Registration? = nil, authentication: Credentials? = nil, health: Health? = Health(),
         attemptTimeout: Duration = attemptTimeoutDefault, callsMax: Int? = nil,
         reliableProvisional: ReliableProvisional = .supported, telephoneEvent: UInt8? = nil

@@ -10,25 +10,24 @@ struct ConfigurationParserTests {
         #expect(outcome.issues == [])
         let box = try #require(outcome.configuration)
         let pattern = try DialPattern(parsing: "9NXXXXXX")
-        let lan = RealmID("lan")
-        let wan = RealmID("wan")
         let expected = BoxConfiguration(
             system: .init(name: "detroit-7", domain: "branch.example", userAgent: "Cresset"),
             realms: [
                 .init(
-                    name: lan, interface: "lan0", address: .v4(0xC0A8_3201), sipPort: 5060, transports: [.udp, .tcp],
+                    name: "lan", interface: "lan0", address: .v4(0xC0A8_3201), sipPort: 5060, transports: [.udp, .tcp],
                     mediaPorts: 20_000...29_999, datapath: .auto, role: .stations),
                 .init(
-                    name: wan, interface: "wan0", address: .v4(0xC633_6407), sipPort: 5060, transports: [.udp, .tcp],
+                    name: "wan", interface: "wan0", address: .v4(0xC633_6407), sipPort: 5060, transports: [.udp, .tcp],
                     mediaPorts: 30_000...39_999, datapath: .auto, role: .trunks),
             ],
             stations: [
                 .init(
-                    name: "2001", realm: lan, password: Secret("correct-horse"), number: "+13135550101", contactsMax: 4)
+                    name: "2001", realm: "lan", password: Secret("correct-horse"), number: "+13135550101",
+                    contactsMax: 4)
             ],
             trunks: [
                 .init(
-                    name: "carrier-a", realm: wan, peer: TransportAddress(.v4(0xCB00_710A), 5060), transport: .auto,
+                    name: "carrier-a", realm: "wan", peer: TransportAddress(.v4(0xCB00_710A), 5060), transport: .auto,
                     sources: [try #require(IPPrefix("203.0.113.10/32"))], health: .init(),
                     attemptTimeout: .seconds(4), reliableProvisional: .supported)
             ],
@@ -129,7 +128,7 @@ struct ConfigurationParserTests {
     @Test("cuts media ports to whole pairs, and says so")
     func evenEnd() throws {
         let outcome = Sample.parse(Sample.replacing("20000-29999", with: "20000-29998"))
-        #expect(outcome.configuration?.realm(named: RealmID("lan"))?.mediaPorts == 20_000...29_997)
+        #expect(outcome.configuration?.realm(named: "lan")?.mediaPorts == 20_000...29_997)
         #expect(
             outcome.issues.map(\.description) == [
                 "box.toml:8:1: warning: realms.lan.media-ports: the last port 29998 is even, its odd partner is outside: "

@@ -131,7 +131,7 @@ struct LoaderTests {
         let outcome = BoxConfiguration.load(directory: "/\(root)/rootfs-overlay/etc/cresset")
         #expect(outcome.issues.map(\.description) == [])
         let box = try #require(outcome.configuration)
-        #expect(box.realms.map(\.name.rawValue) == ["lan", "wan"])
+        #expect(box.realms.map(\.name) == ["lan", "wan"])
         #expect(box.stations.map(\.name) == ["2001", "2002"])
         #expect(box.trunks.map(\.name) == ["carrier-a", "carrier-b"])
         #expect(box.route(forDialled: "95550101")?.number == "+13135550101")

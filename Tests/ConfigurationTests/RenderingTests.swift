@@ -141,7 +141,7 @@ struct RenderingTests {
     func typed() throws {
         let old = try #require(Sample.parse(Sample.text).configuration)
         var new = old
-        new.stations = [StationConfiguration(name: "3001", realm: RealmID("lan"), password: Secret("x"))]
+        new.stations = [StationConfiguration(name: "3001", realm: "lan", password: Secret("x"))]
         new.trunks[0].callsMax = 5
         #expect(
             new.difference(from: old) == [
