@@ -1,12 +1,11 @@
-"""What the box counted, read from `cresset status --json` and `cresset calls --json`."""
+"""What the box counted, read from `cresset status --json` and `cresset calls --json`, and what is attached in the kernel."""
 
 import json
 
 
 def relayed(daemon):
-    """Packets the kernel has relayed since start: (towards the called, towards the caller)."""
-    media = daemon.status()["media"]
-    return media["packets-to-called"], media["packets-to-caller"]
+    """Packets the kernel has relayed since start, by the interface where they arrived."""
+    return {each["interface"]: each["relayed"] for each in daemon.status()["media"]["received"]}
 
 
 def active_calls(daemon):
@@ -15,13 +14,12 @@ def active_calls(daemon):
 
 class Trunk:
     def __init__(self, status):
-        self.up = status["health"] in ("up", "unchecked")
-        registration = status["registration"]
-        self.registered = (registration if isinstance(registration, str) else registration["state"]) == "registered"
+        self.up = status["state"] in ("up", "unchecked")
+        self.registered = status["registration"] == "registered"
 
 
 def trunk(daemon, name):
-    return Trunk(next(each for each in daemon.status()["trunks"] if each["name"] == name))
+    return Trunk(next(each for each in daemon.status()["trunks"] if each["trunk"] == name))
 
 
 def attachments(namespace):

@@ -20,12 +20,22 @@ HOLD_MARGIN = 900  # milliseconds: the speech has ended and arrived before the B
 class Batch:
     """Calls of one kind, and what both captures saw of their speech."""
 
-    def __init__(self, name, count):
+    def __init__(self, name, count, caller_interface="lan0", called_interface="wan0"):
         self.name, self.count = name, count
+        self.interfaces = (caller_interface, called_interface)
         self.answered = self.failed = 0
         self.forward = capture.Direction("to the called")
         self.backward = capture.Direction("to the caller")
-        self.kernel = None  # (towards the called, towards the caller)
+        self.kernel = None  # packets relayed (to the called, to the caller); both in the first on one interface
+
+    def count_kernel(self, before, after):
+        """Packets are counted where they arrive: those to the called arrive at the caller's interface."""
+        moved = [after.get(name, 0) - before.get(name, 0) for name in self.interfaces]
+        self.kernel = (moved[0], None) if self.interfaces[0] == self.interfaces[1] else tuple(moved)
+
+    @property
+    def in_kernel(self):
+        return self.kernel is not None and all(count is None or count > 0 for count in self.kernel)
 
     @property
     def good(self):
@@ -61,7 +71,7 @@ def speech(lab, batch, place, caller_side, called_side):
     batch.forward.add(capture.rtp_from(near, caller_side[1]), capture.rtp_to(far, called_side[1]))
     batch.backward.add(capture.rtp_from(far, called_side[1]), capture.rtp_to(near, caller_side[1]))
     if before is not None:
-        batch.kernel = tuple(after - earlier for after, earlier in zip(relayed(lab.daemon), before))
+        batch.count_kernel(before, relayed(lab.daemon))
     return batch
 
 
@@ -95,14 +105,15 @@ def through_box(options):
             say(f"{name}: station 2001 calls {called}, {count} times")
             caller = lab.caller("2001", called, audio=lab.noise(milliseconds), hold=hold)
             place = lambda: lab.from_station(caller, name="out", calls=count, rate=5, timeout=milliseconds // 1000 + 40)
-            batches.append(speech(lab, Batch(name, count), place, (0, [lab.phone("2001")]), called_side))
+            interface = "lan0" if called_side[0] == 0 else "wan0"
+            batches.append(speech(lab, Batch(name, count, "lan0", interface), place, (0, [lab.phone("2001")]), called_side))
 
         from_station("station to trunk", "95551234", options.calls, (1, CARRIERS))
 
         say(f"trunk to station: carrier-a calls +13135552002, {options.calls} times")
         caller = Caller("+12125550199", "+13135552002", "203.0.113.1", audio=lab.noise(milliseconds), hold=hold,
                         from_domain="carrier.example")
-        batches.append(speech(lab, Batch("trunk to station", options.calls),
+        batches.append(speech(lab, Batch("trunk to station", options.calls, "wan0", "lan0"),
                               lambda: lab.from_carrier(caller, calls=options.calls, rate=5,
                                                        timeout=milliseconds // 1000 + 40),
                               (1, CARRIERS), (0, [lab.phone("2002")])))
@@ -114,6 +125,12 @@ def through_box(options):
     return batches, lab.exit_status == 0
 
 
+def kernel_cell(batch, index):
+    if not batch.kernel:
+        return "–"
+    return "both ↑" if batch.kernel[index] is None else batch.kernel[index]
+
+
 def table(batches, base):
     head = ("", "calls", "answered", "failed", "direction", "sent", "arrived", "lost", "in kernel", "delay p50 µs", "p99 µs",
             "added p50 µs")
@@ -123,7 +140,7 @@ def table(batches, base):
             reference = (base.forward, base.backward)[index] if base and batch is not base else None
             rows.append((
                 batch.name if index == 0 else "", *((batch.count, batch.answered, batch.failed) if index == 0 else ("",) * 3),
-                arrow, way.sent, way.seen, way.lost, batch.kernel[index] if batch.kernel else "–",
+                arrow, way.sent, way.seen, way.lost, kernel_cell(batch, index),
                 f"{way.percentile(0.5):.1f}", f"{way.percentile(0.99):.1f}",
                 f"{way.percentile(0.5) - reference.percentile(0.5):+.1f}" if reference else "–"))
     widths = [max(len(str(row[column])) for row in rows) for column in range(len(head))]
@@ -150,12 +167,14 @@ def main():
     batches, clean = through_box(options)
     print()
     table(batches, base)
-    kernel = [sum(batch.kernel[way] for batch in batches if batch.kernel) for way in (0, 1)]
+    kernel = sum(count or 0 for batch in batches for count in batch.kernel)
+    sent = sum(batch.forward.sent + batch.backward.sent for batch in batches)
     lost = sum(batch.forward.lost + batch.backward.lost for batch in batches)
     answered, count = sum(batch.answered for batch in batches), sum(batch.count for batch in batches)
-    good = clean and all(batch.good for batch in batches) and (options.datapath == "off" or min(kernel) > 0)
+    good = clean and all(batch.good for batch in batches) and (
+        options.datapath == "off" or all(batch.in_kernel for batch in batches))
     print(f"\n{count} calls, {answered} answered, {count - answered} failed; "
-          f"{kernel[0]} packets relayed in the kernel towards the called, {kernel[1]} towards the caller; {lost} lost")
+          f"{sent} packets of speech, {kernel} relayed in the kernel, {lost} lost")
     print("the lab: good" if good else "the lab: NOT GOOD")
     return 0 if good else 1
 
