@@ -152,3 +152,10 @@ int clinux_read_signal(int descriptor) {
     if (count < 0) return errno == EAGAIN || errno == EINTR ? 0 : -errno;
     return count == sizeof information ? (int)information.ssi_signo : 0;
 }
+
+int clinux_accept(int socket, struct sockaddr_storage *remote) {
+    socklen_t size = sizeof *remote;
+    int descriptor = accept4(socket, (struct sockaddr *)remote, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (descriptor >= 0 && size == 0) remote->ss_family = AF_UNSPEC;
+    return descriptor < 0 ? -errno : descriptor;
+}

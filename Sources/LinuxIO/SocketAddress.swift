@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import Primitives
 
@@ -83,11 +84,25 @@ extension TransportAddress {
     }
 }
 
+enum SocketKind {
+    case stream, datagram
+
+    var number: CInt {
+        switch self {
+        case .stream: CInt(SOCK_STREAM.rawValue)
+        case .datagram: CInt(SOCK_DGRAM.rawValue)
+        }
+    }
+}
+
+/// For every send: a peer that has gone gives EPIPE, not a signal that ends us.
+let noSignal = CInt(MSG_NOSIGNAL)
+
 /// Opens an internet socket that neither blocks nor is inherited.
-func openSocket(_ address: IPAddress, _ type: __socket_type) throws(SystemCallError) -> OwnedDescriptor {
+func openSocket(_ address: IPAddress, _ kind: SocketKind) throws(SystemCallError) -> OwnedDescriptor {
     let family = address.family == .v4 ? AF_INET : AF_INET6
     let flags = CInt(SOCK_NONBLOCK.rawValue | SOCK_CLOEXEC.rawValue)
-    return OwnedDescriptor(owning: try check(socket(family, CInt(type.rawValue) | flags, 0), "socket"))
+    return OwnedDescriptor(owning: try check(socket(family, kind.number | flags, 0), "socket"))
 }
 
 func setOption(_ socket: CInt, _ level: CInt, _ name: CInt, _ value: CInt, _ text: String) throws(SystemCallError) {

@@ -62,7 +62,7 @@ package final class UDPSocket {
     package init(
         binding address: TransportAddress, options: Options = Options(), loop: EventLoop
     ) throws(SystemCallError) {
-        let descriptor = try openSocket(address.address, SOCK_DGRAM)
+        let descriptor = try openSocket(address.address, .datagram)
         let socket = descriptor.rawValue
         try Self.configure(socket, address, options)
         let scope = options.interface.map { if_nametoindex($0) } ?? 0
@@ -145,7 +145,7 @@ package final class UDPSocket {
             // The span's memory is the caller's and outlives the call.
             let count = bytes.withUnsafeBufferPointer { buffer in
                 address.withSockaddr {
-                    sendto(socket, buffer.baseAddress, buffer.count, CInt(MSG_NOSIGNAL), $0, $1)
+                    sendto(socket, buffer.baseAddress, buffer.count, noSignal, $0, $1)
                 }
             }
             guard count < 0 else { return nil }

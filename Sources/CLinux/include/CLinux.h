@@ -69,3 +69,6 @@ int clinux_query_interface(const char *name, struct clinux_interface *result);
 
 // The next signal waiting at a signalfd; 0 when there is none.
 int clinux_read_signal(int descriptor);
+
+// Accepts one connection, non-blocking and not inherited; its descriptor.
+int clinux_accept(int socket, struct sockaddr_storage *remote);
