@@ -131,3 +131,12 @@ if Context.environment["CRESSET_FUZZ"] == "1" {
             name: "fuzz", dependencies: ["Primitives", "SignallingFormats", "MediaFormats", "Configuration"],
             path: "Tests/Fuzz/Targets", swiftSettings: strict))
 }
+
+// What `make bench` measures beside its peers.
+if Context.environment["CRESSET_BENCH"] == "1" {
+    package.products.append(.executable(name: "parse-benchmark", targets: ["ParseBenchmark"]))
+    package.targets.append(
+        .executableTarget(
+            name: "ParseBenchmark", dependencies: ["SignallingFormats"], path: "Benchmarks/sip/ParseBenchmark",
+            swiftSettings: strict))
+}
