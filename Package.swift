@@ -66,7 +66,7 @@ let package = Package(
         .executableTarget(
             name: "cresset",
             dependencies: [
-                "Primitives", "Configuration", "Console", "LinuxIO",
+                "Primitives", "Configuration", "Console",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
@@ -116,6 +116,13 @@ let package = Package(
         .testTarget(name: "CryptoTests", dependencies: ["Primitives", "Crypto", "TestSupport"], swiftSettings: strict),
         .testTarget(
             name: "ConsoleTests", dependencies: ["Primitives", "Console", "TestSupport"], exclude: ["Golden"],
+            swiftSettings: strict),
+        .testTarget(
+            name: "CressetCommandTests",
+            dependencies: [
+                "Primitives", "Configuration", "Console", "cresset",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
             swiftSettings: strict),
         .testTarget(
             name: "ApplianceTests",

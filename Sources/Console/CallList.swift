@@ -16,7 +16,7 @@ package enum CallList {
             let paths = flows.compactMap { $0["path"]?.shown }
             table.add(
                 call.shown("id"), call.shown("state"), call.age("age-seconds"), party(call, "from"), party(call, "to"),
-                call.shown("trunk"), call.shown("codec"),
+                call["trunk"]?.shown ?? "", call["codec"]?.shown ?? "",
                 packets.isEmpty ? JSONValue.absent : packets.map(Spelling.count).joined(separator: " / "),
                 paths.isEmpty ? JSONValue.absent : Set(paths).count == 1 ? paths[0] : paths.joined(separator: " / "))
         }
@@ -31,10 +31,15 @@ package enum CallList {
     private static func renderDetails(_ call: JSONValue) -> String {
         var text = "call \(call.shown("id")): \(call.shown("state")) for \(call.age("age-seconds"))\n"
         var facts = TextTable(.init(""), .init(""))
-        facts.add("from", party(call, "from"))
-        facts.add("to", party(call, "to"))
+        facts.add("from", party(call, "from") + (call["caller"]?.shown.map { ", \($0)" } ?? ""))
+        facts.add("to", party(call, "to") + (call["callee"]?.shown.map { ", \($0)" } ?? ""))
         if let trunk = call["trunk"]?.shown { facts.add("trunk", trunk) }
         if let codec = call["codec"]?.shown { facts.add("codec", codec) }
+        if call["talk-seconds"]?.integerValue != nil { facts.add("talk", call.age("talk-seconds")) }
+        for attempt in call.elements("attempts") {
+            let duration = attempt["milliseconds"]?.shown.map { " after \($0) ms" } ?? ""
+            facts.add("tried", "\(attempt.shown("target")): \(attempt.shown("outcome"))\(duration)")
+        }
         text += facts.rendered(indent: 2)
         var flows = TextTable(
             .init("DIRECTION"), .init("PATH"), .init("PACKETS", .right), .init("BYTES", .right),

@@ -55,6 +55,11 @@ extension JSONValue {
 
     func shown(_ name: String) -> String { self[name]?.shown ?? Self.absent }
 
+    /// `1 trunk`, `2 trunks`.
+    func counted(_ name: String, _ noun: String) -> String {
+        "\(shown(name)) \(noun)\(self[name]?.integerValue == 1 ? "" : "s")"
+    }
+
     func age(_ name: String) -> String {
         self[name]?.integerValue.map { Spelling.age(seconds: $0) } ?? Self.absent
     }

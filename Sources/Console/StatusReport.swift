@@ -11,11 +11,14 @@ package enum StatusReport {
     }
 
     private static func heading(_ status: JSONValue) -> String {
-        var text = "\(status.shown("name")): Cresset \(status.shown("version")), up \(status.age("uptime-seconds"))\n"
+        var text = "\(status.shown("name")): Cresset \(status.shown("version")), up \(status.age("uptime-seconds"))"
+        if let bytes = status["resident-bytes"]?.integerValue { text += ", \(Spelling.bytes(bytes)) resident" }
+        if let count = status["open-descriptors"]?.shown { text += ", \(count) descriptors" }
+        text += "\n"
         if let configuration = status["configuration"] {
             text += "configuration \(configuration.shown("directory"))"
             text += ", loaded \(configuration.shown("loaded-at"))"
-            text += ": \(configuration.shown("stations")) stations, \(configuration.shown("trunks")) trunks\n"
+            text += ": \(configuration.counted("stations", "station")), \(configuration.counted("trunks", "trunk"))\n"
         }
         return text
     }
@@ -32,12 +35,15 @@ package enum StatusReport {
 
     private static func trunks(_ status: JSONValue) -> String {
         var table = TextTable(
-            .init("TRUNK"), .init("STATE"), .init("FOR", .right), .init("REGISTRATION"), .init("CALLS", .right),
-            .init("LAST REASON"))
+            .init("TRUNK"), .init("PEER"), .init("STATE"), .init("FOR", .right), .init("REGISTRATION"),
+            .init("CALLS", .right), .init("RTT", .right), .init("LAST REASON"))
         for trunk in status.elements("trunks") {
+            let calls = trunk.shown("calls") + (trunk["calls-maximum"]?.shown.map { " of \($0)" } ?? "")
             table.add(
-                trunk.shown("trunk"), trunk.shown("state"), trunk.age("since-seconds"), trunk.shown("registration"),
-                trunk.shown("calls"), trunk["last-reason"]?.shown ?? "")
+                trunk.shown("trunk"), trunk["peer"]?.shown ?? "", trunk.shown("state"),
+                trunk["since-seconds"].map { _ in trunk.age("since-seconds") } ?? "", trunk.shown("registration"),
+                calls, trunk["round-trip-milliseconds"]?.shown.map { "\($0) ms" } ?? "",
+                trunk["last-reason"]?.shown ?? "")
         }
         return table.isEmpty ? "" : table.rendered()
     }
@@ -60,15 +66,24 @@ package enum StatusReport {
     private static func traffic(_ status: JSONValue) -> String {
         var text = ""
         if let calls = status["calls"] {
-            text += "calls: \(calls.shown("active")) of \(calls.shown("maximum")) active; "
-            text += "\(calls.shown("attempted")) attempted, \(calls.shown("answered")) answered, "
-            text += "\(calls.shown("failed")) failed\n"
+            text += "calls: \(calls.shown("active")) of \(calls.shown("maximum")) active"
+            text += parts(of: calls, ["attempted": "attempted", "answered": "answered", "failed": "failed"]) + "\n"
         }
         if let media = status["media"] {
-            text += "media: \(media.shown("flows")) flows; packets \(media.shown("packets-kernel")) by the kernel, "
-            text += "\(media.shown("packets-socket")) by sockets, \(media.shown("wrong-source")) from a wrong source\n"
+            text += "media: \(media.shown("flows")) flows"
+            let names: KeyValuePairs = [
+                "packets-kernel": "packets by the kernel", "packets-socket": "by sockets",
+                "wrong-source": "from a wrong source",
+            ]
+            text += parts(of: media, names) + "\n"
         }
         return text
+    }
+
+    /// `; 7 attempted, 3 failed`, without what is missing.
+    private static func parts(of value: JSONValue, _ names: KeyValuePairs<String, String>) -> String {
+        let parts = names.compactMap { key, name in value[key]?.shown.map { "\($0) \(name)" } }
+        return parts.isEmpty ? "" : "; " + parts.joined(separator: ", ")
     }
 
     /// Only those that counted something.

@@ -28,13 +28,15 @@ package struct TextTable: Sendable {
         rows.append(columns.indices.map { $0 < cells.count ? DisplayText.safe(cells[$0]) : "" })
     }
 
-    /// Lines that each end with a newline and have no space at their end; columns whose title and cells are all empty
-    /// take no room. `widthMax` cuts the last column so that no line is longer; nil never cuts.
+    /// Lines that each end with a newline and have no space at their end; columns whose cells are all empty take no
+    /// room, whatever their title. `widthMax` cuts the last column so that no line is longer; nil never cuts.
     package func rendered(indent: Int = 0, widthMax: Int? = nil) -> String {
         let hasTitles = columns.contains { !$0.title.isEmpty }
         let lines = (hasTitles ? [columns.map(\.title)] : []) + rows
         let widths = columns.indices.map { column in lines.map { DisplayText.width($0[column]) }.max() ?? 0 }
-        let shown = columns.indices.filter { widths[$0] > 0 }
+        let shown = columns.indices.filter { column in
+            rows.isEmpty ? widths[column] > 0 : rows.contains { !$0[column].isEmpty }
+        }
         return lines.map { cells in
             var line = String(repeating: " ", count: indent)
             for column in shown {

@@ -12,7 +12,7 @@ struct LoaderTests {
 
         init() throws {
             var template = Array("/tmp/cresset-configuration-XXXXXX".utf8CString)
-            try #require(template.withUnsafeMutableBufferPointer { mkdtemp($0.baseAddress!) } != nil)
+            try #require(mkdtemp(&template) != nil)
             path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
         }
 

@@ -10,7 +10,7 @@ struct GoldenReportTests {
         return try JSONValue(parsing: bytes.span)
     }
 
-    @Test("status", arguments: ["status", "status-empty", "status-strange"])
+    @Test("status", arguments: ["status", "status-daemon", "status-empty", "status-strange"])
     func status(_ name: String) throws {
         try Golden.check(name, StatusReport.render(try Self.input(name)))
     }
@@ -23,6 +23,7 @@ struct GoldenReportTests {
 
     @Test("calls in detail")
     func details() throws {
+        try Golden.check("calls-daemon", CallList.render(try Self.input("calls-daemon"), details: true))
         try Golden.check("calls-details", CallList.render(try Self.input("calls"), details: true))
     }
 

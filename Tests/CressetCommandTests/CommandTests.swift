@@ -1,0 +1,51 @@
+import ArgumentParser
+import Configuration
+import Console
+import Primitives
+import Testing
+
+@testable import cresset
+
+@Suite("Command line")
+struct CommandTests {
+    @Test("has defaults for everything")
+    func defaults() throws {
+        let check = try #require(try CressetCommand.parseAsRoot(["check"]) as? CheckCommand)
+        #expect(check.config == "/etc/cresset")
+        let status = try #require(try CressetCommand.parseAsRoot(["status"]) as? StatusCommand)
+        #expect(status.options.control == "/run/cresset/control.sock")
+        #expect(!status.options.json)
+        let calls = try #require(
+            try CressetCommand.parseAsRoot(["calls", "7f3a", "--json", "--control", "/x"]) as? CallsCommand)
+        #expect(calls.id == "7f3a" && calls.options.json && calls.options.control == "/x")
+    }
+
+    @Test(
+        "refuses what it does not know",
+        arguments: [["stat"], ["status", "--jsn"], ["check", "--config"], ["calls", "1", "2"]])
+    func refuses(_ arguments: [String]) {
+        #expect(throws: (any Error).self) { try CressetCommand.parseAsRoot(arguments) }
+    }
+
+    @Test("sums up a check")
+    func summary() {
+        func issue(_ severity: ConfigurationIssue.Severity) -> ConfigurationIssue {
+            ConfigurationIssue(severity: severity, file: "a", line: 1, column: 1, key: "", message: "m")
+        }
+        let wrong = ConfigurationOutcome(configuration: nil, issues: [issue(.error), issue(.warning), issue(.error)])
+        #expect(CheckSummary.text(wrong, directory: "/d") == "/d: 2 errors, 1 warning")
+        let right = ConfigurationOutcome(
+            configuration: BoxConfiguration(
+                system: .init(name: "x", domain: "y"),
+                stations: [.init(name: "2001", realm: "lan", password: Secret("x"))]), issues: [])
+        #expect(
+            CheckSummary.text(right, directory: "/d")
+                == "/d: no errors, no warnings; no realms, 1 station, no trunks, no routes, no numbers")
+    }
+
+    @Test("finds a call by its ID or how it begins", arguments: [("a1", 1), ("a", 2), ("a12", 1), ("b", 0), ("", 3)])
+    func choosing(_ id: String, _ count: Int) throws {
+        let answer: JSONValue = ["calls": [["id": "a1"], ["id": "a12"], ["id": 7], ["id": "c"]]]
+        #expect(CallList.choosing(id, from: answer).elements.count == count)
+    }
+}
