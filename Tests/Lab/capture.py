@@ -30,7 +30,7 @@ class Capture:
     def __init__(self, namespace, interface, path, expression=""):
         self.path = path
         self.process = namespace.start(
-            "tcpdump", "-i", interface, "-w", path, "--time-stamp-precision=nano", "-U", "-n", "-B", "32768",
+            "tcpdump", "-i", interface, "-w", path, "--time-stamp-precision=nano", "-U", "-n", "-B", "8192",
             "--immediate-mode", "-Z", "root", *expression.split(), stderr=subprocess.PIPE)
         # tcpdump says "listening on" once it will miss nothing more.
         for line in self.process.stderr:

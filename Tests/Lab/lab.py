@@ -24,10 +24,10 @@ def say(text):
 
 
 def stop_on_signals():
-    """SIGTERM and SIGHUP end the lab as Ctrl-C does: through every `finally`."""
+    """SIGTERM and SIGHUP end the lab as Ctrl-C does, also in the background: through every `finally`."""
     def interrupt(number, frame):
         raise KeyboardInterrupt
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupt)
 
 
@@ -46,7 +46,7 @@ class Lab:
         self._names = {}
 
     def __enter__(self):
-        self.directory = tempfile.mkdtemp(prefix="cresset-lab-")
+        self.directory = tempfile.mkdtemp(prefix=f"cresset-lab-{os.getpid()}-")
         try:
             self.network = Network(offload=self.offload, mtu=self.mtu)
             if self.with_box:
@@ -75,6 +75,7 @@ class Lab:
             if self.directory and not keep:
                 shutil.rmtree(self.directory, ignore_errors=True)
             elif self.directory:
+                open(os.path.join(self.directory, "keep"), "w").close()
                 print(f"kept: {self.directory}", file=sys.stderr)
         finally:
             for number, handler in previous:

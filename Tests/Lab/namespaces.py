@@ -8,10 +8,13 @@ Names carry a prefix and our process id, so two labs never meet. Every namespace
 
 import contextlib
 import ctypes
+import glob
 import os
+import re
 import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 
@@ -86,6 +89,22 @@ class Namespace:
         run("ip", "netns", "del", self.name, check=False)
 
 
+def sweep():
+    """Removes what a lab that was killed (SIGKILL, power) could not remove: its process is gone, its names tell."""
+    for line in run("ip", "netns", check=False).splitlines():
+        found = re.match(r"cl(\d+)x\d+-(phones|box|carrier)\b", line)
+        if found and not os.path.exists(f"/proc/{found.group(1)}"):
+            name = line.split()[0]
+            for pid in run("ip", "netns", "pids", name, check=False).split():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
+            run("ip", "netns", "del", name, check=False)
+    for path in glob.glob(os.path.join(tempfile.gettempdir(), "cresset-lab-*-*")):
+        owner = os.path.basename(path).split("-")[2]
+        if owner.isdigit() and not os.path.exists(f"/proc/{owner}") and not os.path.exists(os.path.join(path, "keep")):
+            shutil.rmtree(path, ignore_errors=True)
+
+
 class Network:
     """Phones, box and carrier, wired. `offload` leaves UDP checksums to the (virtual) NIC as real hosts do."""
 
@@ -93,6 +112,7 @@ class Network:
         with _counter_lock:
             self.prefix = f"cl{os.getpid()}x{next(_counter)}"
         self._made = []
+        sweep()
         try:
             self.phones = self._namespace("phones")
             self.box = self._namespace("box")
