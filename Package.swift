@@ -73,7 +73,7 @@ let package = Package(
 
         // C: what Swift cannot import
         .target(name: "CLinux"),
-        .target(name: "CFastPath", exclude: ["BPF"], linkerSettings: [.linkedLibrary("bpf")]),
+        .target(name: "CFastPath", exclude: ["BPF", "README.md"], linkerSettings: [.linkedLibrary("bpf")]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
 
         // The BPF program of FastPath, compiled by the toolchain's clang and embedded
@@ -109,9 +109,15 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "LinuxIOTests", dependencies: ["Primitives", "LinuxIO", "TestSupport"], swiftSettings: strict),
+        .target(name: "CNamespaces", path: "Tests/CNamespaces", linkerSettings: [.linkedLibrary("bpf")]),
+        .executableTarget(
+            name: "FastPathHolder", dependencies: ["Primitives", "MediaFormats", "FastPath"],
+            path: "Tests/FastPathHolder", swiftSettings: strict),
         .testTarget(
             name: "FastPathTests",
-            dependencies: ["Primitives", "MediaFormats", "FastPath", "CFastPath", "TestSupport"],
+            dependencies: [
+                "Primitives", "MediaFormats", "FastPath", "CFastPath", "CNamespaces", "FastPathHolder", "TestSupport",
+            ],
             swiftSettings: strict),
         .testTarget(name: "CryptoTests", dependencies: ["Primitives", "Crypto", "TestSupport"], swiftSettings: strict),
         .testTarget(

@@ -29,15 +29,12 @@ struct Attacher {
         case filter(UInt32)
     }
 
-    /// How TC ingress is reached; tests force the second, which older kernels need.
-    enum Ingress { case linkOrFilter, filter }
-
     private(set) var candidates: [Candidate] = []
     private(set) var attachments: [FastPathAttachment] = []
     private(set) var holds: [Hold] = []
-    private let ingress: Ingress
+    private let ingress: FastPath.Ingress
 
-    init(_ interfaces: [FastPathInterface], ingress: Ingress) throws(FastPathError) {
+    init(_ interfaces: [FastPathInterface], ingress: FastPath.Ingress) throws(FastPathError) {
         self.ingress = ingress
         for interface in interfaces {
             var facts = relay_interface_facts()
@@ -67,7 +64,7 @@ struct Attacher {
         return rows
     }
 
-    mutating func attach(_ program: borrowing RelayProgram) {
+    mutating func attach(_ program: RelayProgram) {
         guard !candidates.isEmpty else { return }
         if let obstacle = candidates.lazy.compactMap(Self.obstacleToXDP).first ?? attachXDP(program.xdp) {
             attachTC(program.tc, because: obstacle)

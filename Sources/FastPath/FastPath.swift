@@ -6,8 +6,8 @@ import Primitives
 /// The kernel's share of the media: applies flows to the BPF program on a set of interfaces and reads its counters.
 ///
 /// Belongs to one thread. Everything in the kernel ends with this object and with the process (on kernels before 6.6
-/// a killed process leaves a classic filter behind, which the next start removes). Acts in the network namespace of
-/// the thread that creates it.
+/// a killed process leaves a classic filter behind, which the next start removes). Create
+/// and detach it in the same network namespace.
 package final class FastPath {
     enum Limits {
         /// Beyond it `init` throws E2BIG.
@@ -18,20 +18,27 @@ package final class FastPath {
     /// One per interface asked for: what is attached and why.
     package private(set) var attachments: [FastPathAttachment]
 
-    private let program: RelayProgram?
+    /// nil if no interface is to be attached.
+    let program: RelayProgram?
     private var holds: [Attacher.Hold]
     private let rowNames: [String]
     private var counterIndices: [TransportAddress: UInt32] = [:]
     /// Oldest first, so that a run still under way on another CPU cannot count for the next owner of its index.
     private var freeIndices = Queue<UInt32>()
 
-    /// Loads and attaches. Throws if the kernel refuses the program as such; a single interface that refuses is
-    /// reported in `attachments`. In either case the socket path can do the work.
-    package convenience init(interfaces: [FastPathInterface], flowCountMax: Int = 4096) throws(FastPathError) {
-        try self.init(interfaces: interfaces, flowCountMax: flowCountMax, ingress: .linkOrFilter)
+    /// How TC ingress is reached.
+    package enum Ingress: Sendable {
+        /// By a link (Linux 6.6), else by a classic filter.
+        case linkOrFilter
+        /// By a classic filter: so that tests see what older kernels do.
+        case filter
     }
 
-    init(interfaces: [FastPathInterface], flowCountMax: Int, ingress: Attacher.Ingress) throws(FastPathError) {
+    /// Loads and attaches. Throws if the kernel refuses the program as such; a single interface that refuses is
+    /// reported in `attachments`. In either case the socket path can do the work.
+    package init(
+        interfaces: [FastPathInterface], flowCountMax: Int = 4096, ingress: Ingress = .linkOrFilter
+    ) throws(FastPathError) {
         precondition((1...Limits.flowCountMax).contains(flowCountMax), "the flow table holds 1 to 2^20 flows")
         var attacher = try Attacher(interfaces, ingress: ingress)
         let rows = attacher.rows
@@ -48,7 +55,7 @@ package final class FastPath {
             let program = try RelayProgram(flowCountMax: flowCountMax)
             try program.setInterfaces(rows.map(\.row))
             attacher.attach(program)
-            self.program = consume program
+            self.program = program
             for index in 0..<UInt32(flowCountMax) { freeIndices.append(index) }
         }
         holds = attacher.holds
@@ -61,19 +68,19 @@ package final class FastPath {
     /// From now on packets of this flow are relayed as it says. An existing flow with the same key is replaced at
     /// once, and its counters continue. When the answer is `.unsupported` the key has no flow in the kernel.
     package func apply(_ flow: MediaFlow) throws(FastPathError) -> FastPathResult {
-        guard program != nil, !holds.isEmpty else { return .unsupported(.notAttached) }
+        guard let program, !holds.isEmpty else { return .unsupported(.notAttached) }
         if let obstacle = relay_flow.obstacle(to: flow) {
             remove(flow.local)
             return .unsupported(obstacle)
         }
         if let index = counterIndices[flow.local] {
-            try program!.update(relay_flow_key(flow.local), relay_flow(flow, counterIndex: index))
+            try program.update(relay_flow_key(flow.local), relay_flow(flow, counterIndex: index))
             return .applied
         }
         guard let index = freeIndices.popFirst() else { return .unsupported(.tableFull) }
         do throws(FastPathError) {
-            try program!.clearCounters(at: index)
-            try program!.update(relay_flow_key(flow.local), relay_flow(flow, counterIndex: index))
+            try program.clearCounters(at: index)
+            try program.update(relay_flow_key(flow.local), relay_flow(flow, counterIndex: index))
         } catch {
             freeIndices.append(index)
             throw error

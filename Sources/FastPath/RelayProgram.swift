@@ -4,7 +4,7 @@ import Glibc
 func errnoText(_ code: CInt) -> String { String(cString: strerror(code)) }  // libc keeps the text
 
 /// Owns the loaded BPF object: programs and maps end with it, unless links still hold the programs.
-struct RelayProgram: ~Copyable {
+final class RelayProgram {
     private var program: relay_program
     private let cpuCount: Int
 
@@ -31,7 +31,6 @@ struct RelayProgram: ~Copyable {
     }
 
     deinit {
-        var program = program
         relay_unload(&program)
     }
 
