@@ -30,13 +30,15 @@ let package = Package(
 
         // Floor 1: formats
         .target(name: "SignallingFormats", dependencies: ["Primitives"], swiftSettings: pure),
-        .target(name: "MediaFormats", dependencies: ["Primitives"], swiftSettings: pure),
+        .target(name: "MediaFormats", dependencies: ["Primitives"], exclude: ["README.md"], swiftSettings: pure),
         .target(
             name: "Configuration", dependencies: ["Primitives"], exclude: ["README.md"], swiftSettings: pure),
 
         // Floor 2a: engines, no I/O. CallEngine stands on the two others.
         .target(name: "SIPEngine", dependencies: ["Primitives", "SignallingFormats"], swiftSettings: pure),
-        .target(name: "MediaEngine", dependencies: ["Primitives", "MediaFormats"], swiftSettings: pure),
+        .target(
+            name: "MediaEngine", dependencies: ["Primitives", "MediaFormats"], exclude: ["README.md"],
+            swiftSettings: pure),
         .target(
             name: "CallEngine",
             dependencies: ["Primitives", "SignallingFormats", "MediaFormats", "SIPEngine", "MediaEngine"],
