@@ -147,6 +147,22 @@ enum ByteClass {
     }
 }
 
+/// Short words as `Span.folded` yields them.
+enum FoldedWord {
+    static let sip: UInt64 = 0x73_69_70
+    static let sips: UInt64 = 0x73_69_70_73
+    static let tel: UInt64 = 0x74_65_6C
+    /// `sip/`
+    static let sipSlash: UInt64 = 0x73_69_70_2F
+    /// `2.0`
+    static let version2: UInt64 = 0x32_2E_30
+    static let udp: UInt64 = 0x75_64_70
+    static let tcp: UInt64 = 0x74_63_70
+    static let tls: UInt64 = 0x74_6C_73
+    /// `sip/2.0`
+    static let sip2: UInt64 = 0x73_69_70_2F_32_2E_30
+}
+
 extension Span<UInt8> {
     /// The first offset of `byte` in `range`.
     func firstOffset(of byte: UInt8, in range: Range<Int>) -> Int? {
@@ -174,19 +190,16 @@ extension Span<UInt8> {
         return index
     }
 
-    /// Whether the bytes of `range` are `text` without regard to case; `text` is lower case ASCII.
-    func matches(_ text: StaticString, _ range: Range<Int>) -> Bool {
-        matches(lowercase: text.description, range)
-    }
-
-    func matches(lowercase text: String, _ range: Range<Int>) -> Bool {
-        guard text.utf8.count == range.count else { return false }
+    /// Up to eight bytes as one number, ASCII letters in lower case, for comparison with a `FoldedWord`; 0 for more.
+    func folded(_ range: Range<Int>) -> UInt64 {
+        guard range.count <= 8 else { return 0 }
+        var word: UInt64 = 0
         var index = range.lowerBound
-        for byte in text.utf8 {
-            guard ByteClass.lowercased(self[index]) == byte else { return false }
+        while index < range.upperBound {
+            word = word << 8 | UInt64(ByteClass.lowercased(self[index]))
             index += 1
         }
-        return true
+        return word
     }
 
     /// The decimal number in `range`; nil when it is not one, or larger than `maximum`.
@@ -234,15 +247,34 @@ extension Span<UInt8> {
     }
 }
 
+/// A place in a message, or none, in eight bytes: what a scan yields is passed around by value.
+struct ByteRange {
+    private let lower: UInt32
+    private let upper: UInt32
+
+    static var none: ByteRange { ByteRange(lower: .max, upper: .max) }
+
+    init(_ range: Range<Int>) {
+        self.init(lower: UInt32(clamping: range.lowerBound), upper: UInt32(clamping: range.upperBound))
+    }
+
+    private init(lower: UInt32, upper: UInt32) {
+        self.lower = lower
+        self.upper = upper
+    }
+
+    var range: Range<Int>? { lower == .max ? nil : Int(lower)..<Int(upper) }
+}
+
 extension [UInt8] {
     /// A copy of borrowed bytes.
     init(copying span: Span<UInt8>) {
-        self.init()
-        reserveCapacity(span.count)
-        append(copying: span)
+        // The pointer lives as long as this call, and Array copies from it before the call ends.
+        self = unsafe span.withUnsafeBufferPointer { unsafe Array($0) }
     }
 
     mutating func append(copying span: Span<UInt8>) {
-        for index in span.indices { append(span[index]) }
+        // As above. Byte by byte the copy of a message costs more than its parse.
+        unsafe span.withUnsafeBufferPointer { unsafe append(contentsOf: $0) }
     }
 }

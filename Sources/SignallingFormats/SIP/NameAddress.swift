@@ -44,10 +44,13 @@ package struct NameAddress: Hashable, Sendable, CustomStringConvertible {
 
 /// Where the parts of one name-addr or addr-spec lie.
 struct ScannedNameAddress {
-    /// With its quotes; nil when there is none.
-    let displayName: Range<Int>?
     let uri: ScannedURI
-    let parameters: Range<Int>
+    private let displayNameRange: ByteRange
+    private let parameterRange: ByteRange
+
+    /// With its quotes; nil when there is none.
+    var displayName: Range<Int>? { displayNameRange.range }
+    var parameters: Range<Int> { parameterRange.range ?? 0..<0 }
 
     /// nil when `range` is not exactly one well-formed element.
     init?(_ bytes: Span<UInt8>, _ range: Range<Int>) {
@@ -68,7 +71,8 @@ struct ScannedNameAddress {
                 open = range.upperBound
             }
         }
-        self.displayName = displayName
+        displayNameRange = displayName.map { ByteRange($0) } ?? .none
+        let parameters: Range<Int>
         if open < range.upperBound {
             guard
                 let close = bytes.firstOffset(of: UInt8(ascii: ">"), in: open..<range.upperBound),
@@ -88,6 +92,7 @@ struct ScannedNameAddress {
             parameters = end..<range.upperBound
         }
         guard SIPGrammar.areParameters(bytes, parameters) else { return nil }
+        parameterRange = ByteRange(parameters)
     }
 
     /// A display name without quotes is tokens; we also let UTF-8 and harmless marks pass, never separators.

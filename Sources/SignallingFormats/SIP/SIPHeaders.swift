@@ -185,6 +185,15 @@ package struct SIPHeaders: Sendable {
         compactIfWorthwhile()
     }
 
+    /// Appends to the value of the first field of this name, its other bytes kept.
+    mutating func appendToFirstField(_ name: SIPHeaderName, _ text: String) {
+        guard let index = firstIndex(of: name) else { return }
+        let entry = entries[index]
+        let longer = splice(entry, replacing: entry.value.upperBound..<entry.value.upperBound, with: text)
+        entries[index] = longer
+        compactIfWorthwhile()
+    }
+
     /// Appends all fields of this name from `other`, byte for byte.
     package mutating func append(contentsOf name: SIPHeaderName, from other: SIPHeaders) {
         for entry in other.entries where other.isNamed(entry, name) { append(entry, of: other) }

@@ -185,7 +185,7 @@ extension SIPMessageContent {
         headers.firstRange(.contentType).flatMap { MediaType(headers.bytes.span, $0) }
     }
 
-    /// Sets the tag of To, or removes it; the rest of the field is rendered anew.
+    /// Sets the tag of To, or removes it; a field that had none keeps its bytes and gets the tag at its end.
     package mutating func setToTag(_ tag: String?) { setTag(.to, tag) }
     package mutating func setFromTag(_ tag: String?) { setTag(.from, tag) }
 
@@ -223,7 +223,11 @@ extension SIPMessageContent {
 
     private mutating func setTag(_ name: SIPHeaderName, _ tag: String?) {
         guard var address = nameAddress(name), address.tag != tag else { return }
-        address.tag = tag
-        headers.set(name, address.text)
+        if let tag, address.tag == nil, !address.parameters.has("tag") {
+            headers.appendToFirstField(name, ";tag=" + tag)
+        } else {
+            address.tag = tag
+            headers.set(name, address.text)
+        }
     }
 }

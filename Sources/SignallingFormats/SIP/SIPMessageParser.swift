@@ -47,7 +47,7 @@ struct MessageIndex {
         guard bytes[end] == 0x0D, end + 1 < bytes.count, bytes[end + 1] == 0x0A else {
             throw SIPParseError(.lineEndMalformed, at: end)
         }
-        if end - start >= 4, bytes.matches("sip/", start..<(start + 4)) {
+        if end - start >= 4, bytes.folded(start..<(start + 4)) == FoldedWord.sipSlash {
             try readStatusLine(bytes, start..<end)
         } else {
             try readRequestLine(bytes, start..<end)
@@ -88,8 +88,8 @@ struct MessageIndex {
     }
 
     private func checkVersion(_ bytes: Span<UInt8>, _ range: Range<Int>) throws(SIPParseError) {
-        if bytes.matches("sip/2.0", range) { return }
-        guard range.count > 4, bytes.matches("sip/", range.lowerBound..<(range.lowerBound + 4)) else {
+        if bytes.folded(range) == FoldedWord.sip2 { return }
+        guard range.count > 4, bytes.folded(range.lowerBound..<(range.lowerBound + 4)) == FoldedWord.sipSlash else {
             throw SIPParseError(.startLineMalformed, at: range.lowerBound)
         }
         let number = (range.lowerBound + 4)..<range.upperBound

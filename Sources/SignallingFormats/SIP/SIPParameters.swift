@@ -7,6 +7,8 @@ package struct SIPParameters: Hashable, Sendable, CustomStringConvertible {
     }
 
     package private(set) var all: [Parameter] = []
+    /// In a URI `%XX` is an escape, in a header field `"` quotes.
+    var isInURI = false
 
     package init() {}
 
@@ -14,17 +16,21 @@ package struct SIPParameters: Hashable, Sendable, CustomStringConvertible {
 
     package func has(_ name: String) -> Bool { index(of: name) != nil }
 
-    /// The value without quotes and backslashes; nil when there is no such parameter, or it has no value.
-    package func value(_ name: String) -> String? { rawValue(name).map(SIPGrammar.unquoted) }
+    /// The value without quotes and escapes; nil when there is no such parameter, or it has no value.
+    package func value(_ name: String) -> String? {
+        rawValue(name).map { isInURI ? SIPGrammar.percentDecoded($0) : SIPGrammar.unquoted($0) }
+    }
 
     /// The value as on the wire.
     package func rawValue(_ name: String) -> String? { index(of: name).flatMap { all[$0].rawValue } }
 
-    /// Replaces the parameter's value where it stands, or appends it; a value that is no token is quoted.
-    package mutating func set(_ name: String, _ value: String?) {
-        setRaw(
-            name,
-            value.map { $0.utf8.allSatisfy(ByteClass.isParameterValue) && !$0.isEmpty ? $0 : SIPGrammar.quoted($0) })
+    /// Replaces the parameter's value where it stands, or appends it, quoted or escaped as necessary.
+    package mutating func set(_ name: String, _ value: String?) { setRaw(name, value.map(encoded)) }
+
+    private func encoded(_ value: String) -> String {
+        if isInURI { return SIPGrammar.percentEncoded(value, isAllowed: ByteClass.isURIParameter) }
+        let isPlain = !value.isEmpty && value.utf8.allSatisfy(ByteClass.isParameterValue)
+        return isPlain ? value : SIPGrammar.quoted(value)
     }
 
     /// As `set`, the value put as it is: the caller has quoted or escaped it.
@@ -37,7 +43,7 @@ package struct SIPParameters: Hashable, Sendable, CustomStringConvertible {
     }
 
     package mutating func remove(_ name: String) {
-        all.removeAll { SIPGrammar.isSame($0.name, name) }
+        while let index = index(of: name) { all.remove(at: index) }
     }
 
     /// `;name=value;name`, empty without parameters.
@@ -54,7 +60,14 @@ package struct SIPParameters: Hashable, Sendable, CustomStringConvertible {
 
     mutating func append(name: String, rawValue: String?) { all.append(Parameter(name: name, rawValue: rawValue)) }
 
-    private func index(of name: String) -> Int? { all.firstIndex { SIPGrammar.isSame($0.name, name) } }
+    private func index(of name: String) -> Int? {
+        all.firstIndex { parameter in
+            if isInURI, parameter.name.utf8.contains(UInt8(ascii: "%")) {
+                return SIPGrammar.isSame(SIPGrammar.percentDecoded(parameter.name), name)
+            }
+            return SIPGrammar.isSame(parameter.name, name)
+        }
+    }
 
     package static func == (left: Self, right: Self) -> Bool {
         left.all.count == right.all.count
@@ -72,6 +85,7 @@ package struct SIPParameters: Hashable, Sendable, CustomStringConvertible {
 extension SIPParameters {
     /// The parameters in `range`, which a scan has found well-formed.
     init(_ bytes: Span<UInt8>, _ range: Range<Int>, inURI: Bool) {
+        isInURI = inURI
         var cursor = ParameterCursor(range)
         while let parameter = inURI ? cursor.nextInURI(bytes) : cursor.next(bytes) {
             append(name: bytes.text(parameter.name), rawValue: parameter.value.map { bytes.unfoldedText($0) })

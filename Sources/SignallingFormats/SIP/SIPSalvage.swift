@@ -78,7 +78,9 @@ extension SIPRequest {
         let last = bytes.trimmed(line)
         var version = last.upperBound
         while version > space, bytes[version - 1] != 0x20 { version -= 1 }
-        guard last.upperBound - version >= 4, bytes.matches("sip/", version..<(version + 4)) else { return nil }
+        guard last.upperBound - version >= 4, bytes.folded(version..<(version + 4)) == FoldedWord.sipSlash else {
+            return nil
+        }
         return SIPMethod(rawValue: bytes.text(method))
     }
 

@@ -8,7 +8,7 @@ package struct SIPURI: Hashable, Sendable, CustomStringConvertible {
     package private(set) var escapedPassword: String?
     package var host: SIPHost
     package var port: UInt16?
-    package var parameters: SIPParameters
+    package var parameters: SIPParameters { didSet { parameters.isInURI = true } }
     /// What stands behind the question mark, as on the wire.
     package var headers: String?
 
@@ -20,6 +20,7 @@ package struct SIPURI: Hashable, Sendable, CustomStringConvertible {
         self.host = host
         self.port = port
         self.parameters = parameters
+        self.parameters.isInURI = true
         self.headers = headers
         self.user = user
         self.password = password
@@ -74,12 +75,12 @@ package struct SIPURI: Hashable, Sendable, CustomStringConvertible {
         guard isSecure == other.isSecure, user == other.user, password == other.password,
             host.isEquivalent(to: other.host), port == other.port
         else { return false }
-        for name in Set((parameters.all + other.parameters.all).map { $0.name.lowercased() }) {
-            let left = parameters.has(name) ? parameters.rawValue(name) ?? "" : nil
-            let right = other.parameters.has(name) ? other.parameters.rawValue(name) ?? "" : nil
+        let names = (parameters.all + other.parameters.all).map { SIPGrammar.percentDecoded($0.name).lowercased() }
+        for name in Set(names) {
+            let left = parameters.has(name) ? parameters.value(name) ?? "" : nil
+            let right = other.parameters.has(name) ? other.parameters.value(name) ?? "" : nil
             if let left, let right {
-                let same = SIPGrammar.isSame(SIPGrammar.percentDecoded(left), SIPGrammar.percentDecoded(right))
-                guard same else { return false }
+                guard SIPGrammar.isSame(left, right) else { return false }
             } else if ["user", "ttl", "method", "maddr", "transport"].contains(name) {
                 return false
             }
@@ -96,11 +97,12 @@ package struct SIPURI: Hashable, Sendable, CustomStringConvertible {
 package struct TelURI: Hashable, Sendable, CustomStringConvertible {
     /// As received, with its visual separators: `+1-313-555-0101`, or a local number.
     package var number: String
-    package var parameters: SIPParameters
+    package var parameters: SIPParameters { didSet { parameters.isInURI = true } }
 
     package init(number: String, parameters: SIPParameters = SIPParameters()) {
         self.number = number
         self.parameters = parameters
+        self.parameters.isInURI = true
     }
 
     init(_ bytes: Span<UInt8>, _ scanned: ScannedURI) {

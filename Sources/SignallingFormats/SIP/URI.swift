@@ -65,21 +65,28 @@ package enum URI: Hashable, Sendable, CustomStringConvertible {
 struct ScannedURI {
     enum Kind { case sip, tel, other }
 
-    var whole: Range<Int>
-    var kind: Kind
-    var isSecure = false
-    var user: Range<Int>?
-    var password: Range<Int>?
+    private(set) var kind: Kind
+    private(set) var isSecure = false
+    private(set) var port: UInt16?
+    private var wholeRange: ByteRange
+    private var userRange = ByteRange.none
+    private var passwordRange = ByteRange.none
+    private var hostRange = ByteRange.none
+    private var parameterRange = ByteRange.none
+    private var headerRange = ByteRange.none
+
+    var whole: Range<Int> { wholeRange.range ?? 0..<0 }
+    var user: Range<Int>? { userRange.range }
+    var password: Range<Int>? { passwordRange.range }
     /// Also the number of a `tel:` URI; an IPv6 address with its brackets.
-    var host: Range<Int> = 0..<0
-    var port: UInt16?
-    var parameters: Range<Int> = 0..<0
+    var host: Range<Int> { hostRange.range ?? 0..<0 }
+    var parameters: Range<Int> { parameterRange.range ?? 0..<0 }
     /// Behind the question mark.
-    var headers: Range<Int>?
+    var headers: Range<Int>? { headerRange.range }
 
     /// nil when `range` is not exactly one well-formed URI.
     init?(_ bytes: Span<UInt8>, _ range: Range<Int>) {
-        whole = range
+        wholeRange = ByteRange(range)
         kind = .other
         var index = range.lowerBound
         guard index < range.upperBound, ByteClass.isAlpha(bytes[index]) else { return nil }
@@ -94,14 +101,12 @@ struct ScannedURI {
         guard index < range.upperBound else { return nil }
         let scheme = range.lowerBound..<index
         let rest = (index + 1)..<range.upperBound
-        if bytes.matches("sip", scheme) {
+        let folded = bytes.folded(scheme)
+        if folded == FoldedWord.sip || folded == FoldedWord.sips {
             kind = .sip
+            isSecure = folded == FoldedWord.sips
             guard scanSIP(bytes, rest) else { return nil }
-        } else if bytes.matches("sips", scheme) {
-            kind = .sip
-            isSecure = true
-            guard scanSIP(bytes, rest) else { return nil }
-        } else if bytes.matches("tel", scheme) {
+        } else if folded == FoldedWord.tel {
             kind = .tel
             guard scanTel(bytes, rest) else { return nil }
         } else {
@@ -115,16 +120,16 @@ struct ScannedURI {
             let colon = bytes.firstOffset(of: UInt8(ascii: ":"), in: range.lowerBound..<at) ?? at
             let user = range.lowerBound..<colon
             guard !user.isEmpty, Self.isEscaped(bytes, user, ByteClass.isReceivedUser) else { return false }
-            self.user = user
+            userRange = ByteRange(user)
             if colon < at {
                 let password = (colon + 1)..<at
                 guard Self.isEscaped(bytes, password, ByteClass.isPassword) else { return false }
-                self.password = password
+                passwordRange = ByteRange(password)
             }
             index = at + 1
         }
         guard let hostEnd = SIPHost.end(bytes, index, range.upperBound) else { return false }
-        host = index..<hostEnd
+        hostRange = ByteRange(index..<hostEnd)
         index = hostEnd
         if index < range.upperBound, bytes[index] == UInt8(ascii: ":") {
             let start = index + 1
@@ -134,15 +139,15 @@ struct ScannedURI {
             port = UInt16(number)
         }
         let question = bytes.firstOffset(of: UInt8(ascii: "?"), in: index..<range.upperBound) ?? range.upperBound
-        parameters = index..<question
-        var cursor = ParameterCursor(parameters)
+        parameterRange = ByteRange(index..<question)
+        var cursor = ParameterCursor(index..<question)
         while cursor.nextInURI(bytes) != nil {}
         guard !cursor.isMalformed else { return false }
         index = question
         if index < range.upperBound {
             let headers = (index + 1)..<range.upperBound
             guard !headers.isEmpty, Self.isEscaped(bytes, headers, ByteClass.isURIHeader) else { return false }
-            self.headers = headers
+            headerRange = ByteRange(headers)
         }
         return true
     }
@@ -167,10 +172,10 @@ struct ScannedURI {
             index += 1
         }
         guard digitCount > 0 else { return false }
-        host = range.lowerBound..<index
+        hostRange = ByteRange(range.lowerBound..<index)
         var cursor = ParameterCursor(index..<range.upperBound)
         while cursor.nextInURI(bytes) != nil {}
-        parameters = index..<range.upperBound
+        parameterRange = ByteRange(index..<range.upperBound)
         return !cursor.isMalformed
     }
 

@@ -58,10 +58,15 @@ package struct Via: Hashable, Sendable, CustomStringConvertible {
     }
 
     init(_ bytes: Span<UInt8>, _ scanned: ScannedVia) {
-        let name = bytes.text(scanned.name)
-        let version = bytes.text(scanned.version)
-        sentProtocol = "\(name)/\(version)"
-        transport = SIPTransport(bytes.text(scanned.transport))
+        sentProtocol =
+            scanned.isSIP2 ? "SIP/2.0" : "\(bytes.text(scanned.name))/\(bytes.text(scanned.version))"
+        transport =
+            switch bytes.folded(scanned.transport) {
+            case FoldedWord.udp: .udp
+            case FoldedWord.tcp: .tcp
+            case FoldedWord.tls: .tls
+            default: SIPTransport(bytes.text(scanned.transport))
+            }
         host = SIPHost(bytes, scanned.host)
         port = scanned.port
         parameters = SIPParameters(bytes, scanned.parameters, inURI: false)
@@ -104,12 +109,20 @@ package struct Via: Hashable, Sendable, CustomStringConvertible {
 
 /// Where the parts of one Via element lie.
 struct ScannedVia {
-    let name: Range<Int>
-    let version: Range<Int>
-    let transport: Range<Int>
-    let host: Range<Int>
     let port: UInt16?
-    let parameters: Range<Int>
+    /// Name and version are those of SIP/2.0.
+    let isSIP2: Bool
+    private let nameRange: ByteRange
+    private let versionRange: ByteRange
+    private let transportRange: ByteRange
+    private let hostRange: ByteRange
+    private let parameterRange: ByteRange
+
+    var name: Range<Int> { nameRange.range ?? 0..<0 }
+    var version: Range<Int> { versionRange.range ?? 0..<0 }
+    var transport: Range<Int> { transportRange.range ?? 0..<0 }
+    var host: Range<Int> { hostRange.range ?? 0..<0 }
+    var parameters: Range<Int> { parameterRange.range ?? 0..<0 }
 
     /// nil when `range` is not exactly one well-formed element.
     init?(_ bytes: Span<UInt8>, _ range: Range<Int>) {
@@ -121,12 +134,13 @@ struct ScannedVia {
             Self.separator(UInt8(ascii: "/"), bytes, &index, end),
             let transport = Self.token(bytes, &index, end)
         else { return nil }
-        self.name = name
-        self.version = version
-        self.transport = transport
+        nameRange = ByteRange(name)
+        versionRange = ByteRange(version)
+        transportRange = ByteRange(transport)
+        isSIP2 = bytes.folded(name) == FoldedWord.sip && bytes.folded(version) == FoldedWord.version2
         let hostStart = bytes.skippingWhitespace(index, end)
         guard hostStart > index, let hostEnd = SIPHost.end(bytes, hostStart, end) else { return nil }
-        host = hostStart..<hostEnd
+        hostRange = ByteRange(hostStart..<hostEnd)
         index = hostEnd
         if Self.separator(UInt8(ascii: ":"), bytes, &index, end) {
             let start = index
@@ -136,8 +150,8 @@ struct ScannedVia {
         } else {
             port = nil
         }
-        parameters = index..<end
-        guard SIPGrammar.areParameters(bytes, parameters) else { return nil }
+        parameterRange = ByteRange(index..<end)
+        guard SIPGrammar.areParameters(bytes, index..<end) else { return nil }
     }
 
     private static func token(_ bytes: Span<UInt8>, _ index: inout Int, _ end: Int) -> Range<Int>? {
