@@ -85,7 +85,9 @@ package enum IPAddress: Hashable, Sendable {
         let octets = text.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
         guard octets.count == 4 else { return nil }
         for octet in octets {
-            guard (1...3).contains(octet.count), octet.count == 1 || octet.first != UInt8(ascii: "0") else { return nil }
+            guard (1...3).contains(octet.count), octet.count == 1 || octet.first != UInt8(ascii: "0") else {
+                return nil
+            }
             var value: UInt32 = 0
             for digit in octet {
                 guard (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(digit) else { return nil }
@@ -151,6 +153,8 @@ extension IPAddress: CustomStringConvertible {
     package var description: String {
         switch self {
         case .v4: return bytes.map { String($0) }.joined(separator: ".")
+        case .v6(0, let low) where low >> 32 == 0xFFFF:
+            return "::ffff:\(IPAddress.v4(UInt32(truncatingIfNeeded: low)))"  // RFC 5952 §5
         case .v6(let high, let low):
             let words = (0..<8).map { index in
                 UInt16(truncatingIfNeeded: (index < 4 ? high : low) >> UInt64(48 - 16 * (index % 4)))
@@ -192,7 +196,8 @@ package struct IPPrefix: Hashable, Sendable, CustomStringConvertible {
         switch parts.count {
         case 1: self.init(address: address, bitLength: address.bitCount)
         case 2:
-            guard let length = Int(parts[1]), parts[1].allSatisfy(\.isNumber) else { return nil }
+            // The number must be written as we would: no sign, no leading zero.
+            guard let length = Int(parts[1]), String(length) == parts[1] else { return nil }
             self.init(address: address, bitLength: length)
         default: return nil
         }

@@ -229,13 +229,16 @@ private struct JSONParser: ~Escapable {
 
     @_lifetime(self: copy self)
     mutating func parseString() throws(JSONValue.ParseError) -> String {
+        let start = index
         index += 1
         var bytes: [UInt8] = []
         while true {
             let byte = try peek()
             index += 1
             switch byte {
-            case UInt8(ascii: "\""): return String(decoding: bytes, as: UTF8.self)
+            case UInt8(ascii: "\""):
+                guard let string = String(validating: bytes, as: UTF8.self) else { throw .unexpected(at: start) }
+                return string
             case UInt8(ascii: "\\"): try parseEscape(into: &bytes)
             case 0..<0x20: throw .unexpected(at: index - 1)
             default: bytes.append(byte)
@@ -282,18 +285,39 @@ private struct JSONParser: ~Escapable {
     @_lifetime(self: copy self)
     mutating func parseNumber() throws(JSONValue.ParseError) -> JSONValue {
         let start = index
-        var bytes: [UInt8] = []
-        while index < text.count, UInt8(ascii: "0")...UInt8(ascii: "9") ~= text[index]
-            || [0x2B, 0x2D, 0x2E, 0x45, 0x65].contains(text[index])
-        {
-            bytes.append(text[index])
-            index += 1
-        }
-        let digits = String(decoding: bytes, as: UTF8.self)
-        if let integer = Int64(digits), !digits.hasPrefix("+") { return .integer(integer) }
-        guard let first = bytes.first, first != 0x2B, first != 0x2E, let number = Double(digits) else {
+        if index < text.count, text[index] == UInt8(ascii: "-") { index += 1 }
+        let integerStart = index
+        skipDigits()
+        let integerCount = index - integerStart
+        guard integerCount == 1 || integerCount > 1 && text[integerStart] != UInt8(ascii: "0") else {
             throw .unexpected(at: start)
         }
-        return .number(number)
+        var isInteger = true
+        if index < text.count, text[index] == UInt8(ascii: ".") {
+            isInteger = false
+            index += 1
+            guard skipDigits() > 0 else { throw .unexpected(at: start) }
+        }
+        if index < text.count, text[index] | 0x20 == UInt8(ascii: "e") {
+            isInteger = false
+            index += 1
+            if index < text.count, text[index] == UInt8(ascii: "+") || text[index] == UInt8(ascii: "-") { index += 1 }
+            guard skipDigits() > 0 else { throw .unexpected(at: start) }
+        }
+        var digits: [UInt8] = []
+        for position in start..<index { digits.append(text[position]) }
+        let number = String(decoding: digits, as: UTF8.self)
+        if isInteger, let integer = Int64(number) { return .integer(integer) }
+        guard let value = Double(number), value.isFinite else { throw .unexpected(at: start) }
+        return .number(value)
+    }
+
+    /// How many digits were skipped.
+    @discardableResult
+    @_lifetime(self: copy self)
+    mutating func skipDigits() -> Int {
+        let start = index
+        while index < text.count, UInt8(ascii: "0")...UInt8(ascii: "9") ~= text[index] { index += 1 }
+        return index - start
     }
 }

@@ -13,11 +13,19 @@ package struct MonotonicTime: Comparable, Hashable, Sendable {
     }
 
     package static func + (time: MonotonicTime, duration: Duration) -> MonotonicTime {
-        MonotonicTime(nanoseconds: time.nanoseconds &+ duration.wholeNanoseconds)
+        MonotonicTime(nanoseconds: time.nanoseconds.addingSaturated(duration.wholeNanoseconds))
     }
 
     package static func - (later: MonotonicTime, earlier: MonotonicTime) -> Duration {
         .nanoseconds(later.nanoseconds &- earlier.nanoseconds)
+    }
+}
+
+extension Int64 {
+    /// The sum, or the end of the range it would leave: a far deadline stays far.
+    func addingSaturated(_ other: Int64) -> Int64 {
+        let (sum, overflow) = addingReportingOverflow(other)
+        return overflow ? (other < 0 ? .min : .max) : sum
     }
 }
 

@@ -12,7 +12,7 @@ package struct TransportAddress: Hashable, Sendable, CustomStringConvertible {
     package init?(_ text: some StringProtocol) {
         guard let colon = text.lastIndex(of: ":"), let address = IPAddress(text[..<colon]),
             address.family == .v4 || text.hasPrefix("["),
-            let port = UInt16(text[text.index(after: colon)...])
+            let port = UInt16(text[text.index(after: colon)...]), !text[colon...].utf8.contains(UInt8(ascii: "+"))
         else { return nil }
         self.init(address, port)
     }

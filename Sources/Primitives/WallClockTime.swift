@@ -5,7 +5,11 @@ package struct WallClockTime: Comparable, Hashable, Sendable {
 
     package init(nanosecondsSinceEpoch: Int64) { self.nanosecondsSinceEpoch = nanosecondsSinceEpoch }
 
-    package init(secondsSinceEpoch: Int64) { self.nanosecondsSinceEpoch = secondsSinceEpoch &* 1_000_000_000 }
+    /// Clamped to the years 1677 to 2262, which 64 bits of nanoseconds hold.
+    package init(secondsSinceEpoch: Int64) {
+        let (product, overflow) = secondsSinceEpoch.multipliedReportingOverflow(by: 1_000_000_000)
+        nanosecondsSinceEpoch = overflow ? (secondsSinceEpoch < 0 ? .min : .max) : product
+    }
 
     package var secondsSinceEpoch: Int64 { nanosecondsSinceEpoch.floorDivided(by: 1_000_000_000) }
 
@@ -14,7 +18,7 @@ package struct WallClockTime: Comparable, Hashable, Sendable {
     }
 
     package static func + (time: WallClockTime, duration: Duration) -> WallClockTime {
-        WallClockTime(nanosecondsSinceEpoch: time.nanosecondsSinceEpoch &+ duration.wholeNanoseconds)
+        WallClockTime(nanosecondsSinceEpoch: time.nanosecondsSinceEpoch.addingSaturated(duration.wholeNanoseconds))
     }
 
     package static func - (later: WallClockTime, earlier: WallClockTime) -> Duration {
@@ -45,7 +49,8 @@ package struct WallClockTime: Comparable, Hashable, Sendable {
     /// `2026-11-21T03:00:00.000Z` (RFC 3339), with milliseconds.
     package var rfc3339: String {
         let date = civil
-        let fraction = nanosecondsSinceEpoch - secondsSinceEpoch * 1_000_000_000
+        let remainder = nanosecondsSinceEpoch % 1_000_000_000
+        let fraction = remainder < 0 ? remainder + 1_000_000_000 : remainder
         return "\(date.year.padded(4))-\(date.month.padded(2))-\(date.day.padded(2))"
             + "T\(date.hour.padded(2)):\(date.minute.padded(2)):\(date.second.padded(2))"
             + ".\(Int(fraction / 1_000_000).padded(3))Z"
