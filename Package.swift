@@ -35,7 +35,9 @@ let package = Package(
             name: "Configuration", dependencies: ["Primitives"], exclude: ["README.md"], swiftSettings: pure),
 
         // Floor 2a: engines, no I/O. CallEngine stands on the two others.
-        .target(name: "SIPEngine", dependencies: ["Primitives", "SignallingFormats"], swiftSettings: pure),
+        .target(
+            name: "SIPEngine", dependencies: ["Primitives", "SignallingFormats"], exclude: ["README.md"],
+            swiftSettings: pure),
         .target(
             name: "MediaEngine", dependencies: ["Primitives", "MediaFormats"], exclude: ["README.md"],
             swiftSettings: pure),
