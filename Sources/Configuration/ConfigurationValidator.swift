@@ -123,22 +123,20 @@ struct ConfigurationValidator {
     }
 
     private func checkNumbers() {
-        for entry in decoded.root["numbers"].map({ Self.entries(of: $0.value) }) ?? [] {
-            let digits = NumberConfiguration.digits(of: entry.key)
-            guard let number = decoded.numbers.first(where: { $0.digits == digits }) else { continue }
+        guard case .table(let table)? = decoded.root["numbers"]?.value else { return }
+        let numbers = Dictionary(decoded.numbers.map { ($0.digits, $0) }, uniquingKeysWith: { first, _ in first })
+        let names = Set(decoded.stationNames)
+        for entry in table.entries {
+            guard let number = numbers[NumberConfiguration.digits(of: entry.key)] else { continue }
             let path = TOMLKeyPath("numbers", entry.key)
             for (index, station) in number.stations.enumerated() {
-                if !decoded.stationNames.contains(station) {
+                if !names.contains(station) {
                     unknown("station", station, among: decoded.stationNames, at: path.element(index))
                 } else if number.stations[..<index].contains(station) {
                     findings.warning(path.element(index), "station \(quoted(station)) is given twice")
                 }
             }
         }
-    }
-
-    private static func entries(of value: TOMLValue) -> [TOMLTable.Entry] {
-        if case .table(let table) = value { table.entries } else { [] }
     }
 
     // MARK: Trunks

@@ -108,9 +108,10 @@ extension TOMLParser {
             } else if byte == UInt8(ascii: "\\"), quote == UInt8(ascii: "\"") {
                 if !skipLineContinuation() { try parseEscape(into: &bytes) }
             } else {
-                let before = offset
-                if !skipNewline() { offset += 1 }
-                bytes.append(contentsOf: text[before..<offset])
+                // One line end whatever the editor wrote, so that a value does not depend on it.
+                let isLineEnd = skipNewline()
+                bytes.append(isLineEnd ? 0x0A : byte)
+                if !isLineEnd { offset += 1 }
             }
         }
         throw error("the string opened here is never closed", at: start)

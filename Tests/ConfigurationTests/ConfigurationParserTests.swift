@@ -193,3 +193,19 @@ struct ConfigurationParserTests {
         }
     }
 }
+
+@Suite("A large branch")
+struct LargeConfigurationTests {
+    @Test("a thousand stations with a number each are read, checked, rendered and compared")
+    func large() throws {
+        var text = Sample.text
+        for index in 10_000..<11_000 { text += "\"+13135\(index)0\" = \"\(index)\"\n" }
+        for index in 10_000..<11_000 { text += "[stations.\(index)]\npassword = \"correct-horse-\(index)\"\n" }
+        let outcome = Sample.parse(text)
+        #expect(outcome.issues == [])
+        let box = try #require(outcome.configuration)
+        #expect(box.stations.count == 1_001)
+        #expect(Sample.parse(box.rendered(secrets: .revealed)).configuration == box)
+        #expect(box.difference(from: try #require(Sample.parse(Sample.text).configuration)).count == 2_000)
+    }
+}

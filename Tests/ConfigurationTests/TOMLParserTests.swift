@@ -39,6 +39,7 @@ struct TOMLParserTests {
         .init("literal strings keep backslashes", #"a = 'C:\new'"#, #"{a='C:\new'}"#),
         .init("multi-line strings", "a = \"\"\"\nx\ny\"\"\"\nb = '''\n\\x'''", "{a='x\ny',b='\\x'}"),
         .init("quotes before the closing three", "a = \"\"\"\"x\"\"\"\"\"\nb = ''''x''''", "{a='\"x\"\"',b=''x''}"),
+        .init("CRLF in a multi-line string", "a = \"\"\"\r\nx\r\ny\"\"\"", "{a='x\ny'}"),
         .init("a line continuation", "a = \"\"\"x \\  \n\n   y\"\"\"", "{a='x y'}"),
         .init("arrays over lines", "a = [ 1, # one\n [2, \"x\"],\n]\nb = []", "{a=[1,[2,'x']],b=[]}"),
         .init("inline tables", "a = { b = 1, c.d = 2, e = {} }", "{a={b=1,c={d=2},e={}}}"),
