@@ -47,6 +47,7 @@ class Capture:
             self.process.send_signal(signal.SIGINT)
             tail = self.process.stderr.read().decode(errors="replace")
             self.process.wait()
+            self.process.stderr.close()
             for line in tail.splitlines():
                 if "dropped by kernel" in line:
                     self.dropped = int(line.split()[0])
@@ -56,6 +57,7 @@ class Capture:
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
         self.process.wait()
+        self.process.stderr.close()
 
 
 def read_pcap(path):

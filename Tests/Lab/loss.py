@@ -35,12 +35,12 @@ def dropped(network):
 def lossy_calls(lab, percent, calls, rate=10):
     """Places calls of three kinds at once; returns problems. The registrations are done before the loss begins."""
     for which in (0, 1):
-        lab.carrier(Called().call(), which=which)
+        lab.carrier(Called().call_despite_loss(), which=which)
     for user in ("2002", "2003"):
         lab.register(user)
     filtered = drop(lab.network, percent)
     lost = [] if filtered else ["-lost", str(percent)]
-    stations = [lab.station(user, Called().call() + [linger(LINGER)], options=lost) for user in ("2002", "2003")]
+    stations = [lab.station(user, Called().call_despite_loss() + [linger(LINGER)], options=lost) for user in ("2002", "2003")]
     common = dict(calls=calls, rate=rate, limit=500, timeout=150, options=lost)
     outsider = Caller("+12125550199", "+13135552002", "203.0.113.1", from_domain="carrier.example", hold=(500, 3000))
     callers = [

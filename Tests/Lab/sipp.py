@@ -22,8 +22,7 @@ class SIPp:
             file.write(steps if isinstance(steps, str) else scenarios.xml(name, steps))
         command = ["sipp", "-sf", self.base + ".xml", "-i", local, "-p", local_port, "-t", transport, "-nostdin",
                    "-mi", media or local, "-trace_err", "-error_file", self.base + ".err",
-                   "-trace_stat", "-stf", self.base + ".csv", "-fd", "1", "-f", "5", "-skip_rlimit",
-                   "-cp", 18000 + local_port % 20000]
+                   "-trace_stat", "-stf", self.base + ".csv", "-fd", "1", "-f", "5", "-skip_rlimit"]
         if media_port:
             command += ["-mp", media_port]
         if calls:

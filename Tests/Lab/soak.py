@@ -90,8 +90,10 @@ def main():
                 f"RSS {memory['Rss']} kB  PSS {memory['Pss']} kB")
         seconds = time.monotonic() - began
         cpu = lab.daemon.cpu_seconds() - cpu_before if lab.daemon.alive else 0
+        good = 0
         for count, endpoint in callers:
             status = endpoint.wait()
+            good += endpoint.successful
             if status != 0 or endpoint.successful != count:
                 problems.append(f"{endpoint.name}: {endpoint.successful} of {count} good, SIPp ended with {status}: "
                                 f"{endpoint.errors(600)}")
@@ -114,7 +116,6 @@ def main():
         problems.append(f"only {len(steady)} samples of memory: run longer")
     elif growth > limit:
         problems.append(f"memory grows: {growth:.0f} kB in the last {steady[-1][0] - steady[0][0]:.1f} min")
-    good = sum(endpoint.successful for _, endpoint in callers)
     print(f"""
 calls        {total} in {seconds / 60:.1f} min, {good} good, {total - good} failed
 memory       {steady[0][1] if steady else '?'} kB → {steady[-1][1] if steady else '?'} kB after warm-up, {per_minute:+.1f} kB/min ({growth:+.0f} kB; allowed {limit:.0f})
