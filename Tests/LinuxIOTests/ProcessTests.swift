@@ -249,7 +249,7 @@ struct NetworkInterfaceTests {
     func loopback() throws {
         let interface = try NetworkInterface(named: "lo")
         #expect(interface.index == if_nametoindex("lo"))
-        #expect(interface.mtu == 65_536)
+        #expect(interface.mtu >= 1_280)
         #expect(interface.isUp && interface.isLoopback)
         #expect(interface.hardwareAddress == nil)
         #expect(interface.has(v4Loopback))
