@@ -6,8 +6,8 @@ import Primitives
 /// The kernel's share of the media: applies flows to the BPF program on a set of interfaces and reads its counters.
 ///
 /// Belongs to one thread. Everything in the kernel ends with this object and with the process (on kernels before 6.6
-/// a killed process leaves a classic filter behind, which the next start removes). Create
-/// and detach it in the same network namespace.
+/// a killed process leaves a classic filter behind, which the next start removes). Create,
+/// use and detach it in one network namespace.
 package final class FastPath {
     enum Limits {
         /// Beyond it `init` throws E2BIG.
@@ -77,6 +77,7 @@ package final class FastPath {
             try program.update(relay_flow_key(flow.local), relay_flow(flow, counterIndex: index))
             return .applied
         }
+        try Self.permitRouteLookup()  // `sysctl net.ipv4.ip_forward=0` by anybody takes it back
         guard let index = freeIndices.popFirst() else { return .unsupported(.tableFull) }
         do throws(FastPathError) {
             try program.clearCounters(at: index)

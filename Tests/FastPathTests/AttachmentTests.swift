@@ -23,7 +23,7 @@ struct AttachmentTests {
             #expect(namespace_tcx_program("lan0") == 0 && namespace_tcx_program("wan0") == 0)
         }
         #expect(fastPath.attachments.map(\.mode) == [.none, .none])
-        #expect(try fastPath.apply(Topology.Ends(.v4).outward) == .unsupported(.notAttached))
+        #expect(try topology.apply(Topology.Ends(.v4).outward, to: fastPath) == .unsupported(.notAttached))
     }
 
     @Test("warns when XDP is asked for and a veth's peer takes no frames")
@@ -106,7 +106,7 @@ struct AttachmentTests {
         #expect(fastPath.attachments.map(\.mode) == [.none, .none])
         #expect(fastPath.attachments[0].reason.contains("not an Ethernet interface"))
         #expect(fastPath.attachments[1].reason.contains("switched off"))
-        #expect(try fastPath.apply(Topology.Ends(.v4).outward) == .unsupported(.notAttached))
+        #expect(try topology.apply(Topology.Ends(.v4).outward, to: fastPath) == .unsupported(.notAttached))
         #expect(fastPath.totals() == FastPathTotals())
     }
 
@@ -132,25 +132,25 @@ struct AttachmentTests {
         #expect(fastPath.counters(for: flow.local) == nil)
         #expect(fastPath.remove(flow.local) == nil)
         for _ in 0..<2 {
-            #expect(try fastPath.apply(flow) == .applied)
+            #expect(try topology.apply(flow, to: fastPath) == .applied)
             try phone.send(Frame.rtp(), to: ends.boxLAN)
             #expect(carrier.receive() != nil)
         }
         #expect(fastPath.counters(for: flow.local)?.packets == 2)
         flow.rewrittenDestination.address = .v6(1, 1)
-        #expect(try fastPath.apply(flow) == .unsupported(.mixedFamilies))
+        #expect(try topology.apply(flow, to: fastPath) == .unsupported(.mixedFamilies))
         #expect(fastPath.counters(for: flow.local) == nil, "a flow the kernel cannot relay is not there")
 
         for index in 0..<64 {
             var each = ends.outward
             each.local.port = 40000 + UInt16(index)
-            #expect(try fastPath.apply(each) == .applied)
+            #expect(try topology.apply(each, to: fastPath) == .applied)
             #expect(fastPath.counters(for: each.local) == MediaFlowCounters())
         }
         #expect(fastPath.flowCount == 64)
-        #expect(try fastPath.apply(ends.outward) == .unsupported(.tableFull))
+        #expect(try topology.apply(ends.outward, to: fastPath) == .unsupported(.tableFull))
         fastPath.remove(.init(ends.boxLAN.address, 40000))
-        #expect(try fastPath.apply(ends.outward) == .applied)
+        #expect(try topology.apply(ends.outward, to: fastPath) == .applied)
         #expect(fastPath.counters(for: ends.boxLAN) == MediaFlowCounters())
     }
 }
@@ -219,7 +219,7 @@ struct ProcessTests {
         #expect(fastPath.attachments.allSatisfy { $0.mode.rawValue == sample.mode.rawValue })
         try phone.send(Frame.rtp(sequence: 3), to: ends.boxLAN)
         #expect(box.receive()?.bytes == Frame.rtp(sequence: 3))
-        #expect(try fastPath.apply(ends.outward) == .applied)
+        #expect(try topology.apply(ends.outward, to: fastPath) == .applied)
         try phone.send(Frame.rtp(sequence: 4), to: ends.boxLAN)
         #expect(carrier.receive()?.bytes == Frame.rtp(sequence: 4))
     }

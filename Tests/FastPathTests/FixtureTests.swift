@@ -317,7 +317,7 @@ struct FixtureTests {
             flow.rewrittenDestination = .init(ends.phone.address, 4002)
         }
         fixture.flow(&flow)
-        #expect(try fastPath.apply(flow) == .applied)
+        #expect(try bench.topology.apply(flow, to: fastPath) == .applied)
         defer { fastPath.remove(flow.local) }
         let totalsBefore = fastPath.totals().interfaces["lan0"] ?? FastPathOutcomes()
 

@@ -58,8 +58,8 @@ struct LiveTests {
         let ends = Topology.Ends(sample.family)
         var outward = ends.outward
         outward.payloadTypes = [.init(from: 96, to: 101)]
-        #expect(try fastPath.apply(outward) == .applied)
-        #expect(try fastPath.apply(ends.inward) == .applied)
+        #expect(try topology.apply(outward, to: fastPath) == .applied)
+        #expect(try topology.apply(ends.inward, to: fastPath) == .applied)
 
         let offloadOfSenders = [.unfinished, .finishedByBox].contains(sample.checksum)
         let offloadOfBox = sample.checksum != .finishedByBox
@@ -123,16 +123,24 @@ struct LiveTests {
 
         try phone.send(Frame.rtp(sequence: 1), to: ends.boxLAN)
         #expect(box.receive()?.bytes == Frame.rtp(sequence: 1), "no flow")
+        // What administrators of hosts that are no routers do; it must not stop the relay.
+        try topology.box.run {
+            for path in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
+                let descriptor = open("/proc/sys/net/\(path)", O_WRONLY)
+                #expect(write(descriptor, "1", 1) == 1 && write(descriptor, "0", 1) == 1)
+                close(descriptor)
+            }
+        }
 
         var flow = ends.outward
         flow.wrongSource = .pass
-        #expect(try fastPath.apply(flow) == .applied)
+        #expect(try topology.apply(flow, to: fastPath) == .applied)
         try other.send(Frame.rtp(sequence: 2), to: ends.boxLAN)
         let learned = try #require(box.receive())
         #expect(learned.source == stranger)
 
         flow.wrongSource = .drop
-        #expect(try fastPath.apply(flow) == .applied)
+        #expect(try topology.apply(flow, to: fastPath) == .applied)
         try other.send(Frame.rtp(sequence: 3), to: ends.boxLAN)
         try phone.send([0x40], to: ends.boxLAN)
         try phone.send(Frame.rtp(sequence: 4), to: ends.boxLAN)
@@ -193,7 +201,7 @@ struct LiveTests {
             relay_interface(index: lan0, transmit_index: lan0, vlan: 0, zero: 0),
             relay_interface(index: wan0, transmit_index: wan0, vlan: (sample.tagOut ?? 0) & 0xFFF, zero: 0),
         ])
-        #expect(try fastPath.apply(ends.outward) == .applied)
+        #expect(try topology.apply(ends.outward, to: fastPath) == .applied)
 
         let sender = try SetupError.check(try topology.phone.run { namespace_packet_socket("lan") }, "packet socket")
         let receiver = try SetupError.check(

@@ -80,6 +80,11 @@ final class Topology {
         }
     }
 
+    /// Inside the box, where the fast path lives.
+    func apply(_ flow: MediaFlow, to fastPath: FastPath) throws -> FastPathResult {
+        try box.run { try fastPath.apply(flow) }
+    }
+
     /// So that frames redirected onto the veths arrive (measured: without, every one is lost).
     func letPeersTakeFrames() throws {
         _ = try SetupError.check(try phone.run { namespace_set_gro("lan", true) }, "GRO on lan")
