@@ -2,7 +2,8 @@ import COpenSSL
 
 /// The hash functions of SIP digest authentication (RFC 7616, RFC 8760).
 package enum HashAlgorithm: Hashable, Sendable, CaseIterable {
-    case md5, sha256, sha512_256
+    // swift-format-ignore: AlwaysUseLowerCamelCase
+    case md5, sha256, sha512_256  // as NIST writes it
 
     /// Length of a digest: 16 or 32.
     package var digestByteCount: Int {
@@ -28,6 +29,7 @@ package enum HashAlgorithm: Hashable, Sendable, CaseIterable {
 private enum Implementations {
     nonisolated(unsafe) static let md5 = EVP_MD_fetch(nil, "MD5", nil)
     nonisolated(unsafe) static let sha256 = EVP_MD_fetch(nil, "SHA256", nil)
+    // swift-format-ignore: AlwaysUseLowerCamelCase
     nonisolated(unsafe) static let sha512_256 = EVP_MD_fetch(nil, "SHA512-256", nil)
 }
 
