@@ -36,7 +36,9 @@ package struct MultipartBody: Equatable, Sendable {
             throw .boundaryInvalid
         }
         let bytes = body.span
-        guard var delimiter = Self.delimiter(bytes, marker, from: 0) else { throw .delimiterMissing }
+        guard var delimiter = Self.delimiter(bytes, marker, from: 0), !delimiter.isLast else {
+            throw .delimiterMissing
+        }
         self.boundary = boundary
         preamble = Array(body[0..<delimiter.lower])
         var parts: [MIMEPart] = []
@@ -67,6 +69,7 @@ package struct MultipartBody: Equatable, Sendable {
         for (index, part) in parts.enumerated() {
             bytes += part.opening ?? Array("\(index == 0 ? "" : "\r\n")--\(boundary)\r\n".utf8)
             bytes += part.headerBytes
+            if !part.isHeaderClosed, !part.content.isEmpty { bytes += [0x0D, 0x0A, 0x0D, 0x0A] }
             bytes += part.content
         }
         return bytes + epilogue
@@ -107,6 +110,8 @@ package struct MIMEPart: Equatable, Sendable {
     /// The header fields with the empty line behind them, as received.
     package let headerBytes: [UInt8]
     package var content: [UInt8]
+    /// Whether `headerBytes` end with an empty line; a part may consist of header fields alone (RFC 2046 §5.1.1).
+    fileprivate let isHeaderClosed: Bool
     private let headers: SIPHeaders
 
     /// A new part; the header fields are written in this order.
@@ -115,16 +120,17 @@ package struct MIMEPart: Equatable, Sendable {
         var headers = SIPHeaders()
         for field in fields { headers.append(field.name, field.value) }
         self.headers = headers
+        isHeaderClosed = true
         headerBytes = headers.bytes + [0x0D, 0x0A]
         self.content = content
     }
 
     fileprivate init?(_ body: [UInt8], opening: Range<Int>, _ range: Range<Int>) {
         self.opening = Array(body[opening])
-        // The CRLF that ends the delimiter line also ends an empty header.
         let bytes = body.span
         guard let parsed = MIMEPart.headers(bytes, range) else { return nil }
         headers = parsed.headers
+        isHeaderClosed = parsed.isClosed
         headerBytes = Array(body[range.lowerBound..<parsed.contentStart])
         content = Array(body[parsed.contentStart..<range.upperBound])
     }
@@ -144,14 +150,15 @@ package struct MIMEPart: Equatable, Sendable {
     package var disposition: String? { headers.first(.contentDisposition) }
 
     /// The part's header fields and where its content starts.
-    private static func headers(_ bytes: Span<UInt8>, _ range: Range<Int>) -> (headers: SIPHeaders, contentStart: Int)?
-    {
+    private static func headers(_ bytes: Span<UInt8>, _ range: Range<Int>) -> (
+        headers: SIPHeaders, contentStart: Int, isClosed: Bool
+    )? {
         var entries: [SIPHeaders.Entry] = []
         var offset = range.lowerBound
         while offset < range.upperBound {
             if offset + 1 < range.upperBound, bytes[offset] == 0x0D, bytes[offset + 1] == 0x0A {
                 let block = [UInt8](copying: bytes.extracting(range.lowerBound..<offset))
-                return (SIPHeaders(bytes: block, entries: entries), offset + 2)
+                return (SIPHeaders(bytes: block, entries: entries), offset + 2, true)
             }
             guard let entry = entry(bytes, offset, range) else { return nil }
             guard entries.count < SIPLimits.headerFieldCountMax else { return nil }
@@ -161,7 +168,7 @@ package struct MIMEPart: Equatable, Sendable {
         // header fields right up to the next delimiter: no content
         guard offset == range.upperBound else { return nil }
         let block = [UInt8](copying: bytes.extracting(range))
-        return (SIPHeaders(bytes: block, entries: entries), offset)
+        return (SIPHeaders(bytes: block, entries: entries), offset, false)
     }
 
     /// The field at `start`, its offsets counted from the start of `range`.
