@@ -29,7 +29,8 @@ let package = Package(
         .target(name: "Primitives", swiftSettings: pure),
 
         // Floor 1: formats
-        .target(name: "SignallingFormats", dependencies: ["Primitives"], swiftSettings: pure),
+        .target(
+            name: "SignallingFormats", dependencies: ["Primitives"], exclude: ["README.md"], swiftSettings: pure),
         .target(name: "MediaFormats", dependencies: ["Primitives"], exclude: ["README.md"], swiftSettings: pure),
         .target(
             name: "Configuration", dependencies: ["Primitives"], exclude: ["README.md"], swiftSettings: pure),
