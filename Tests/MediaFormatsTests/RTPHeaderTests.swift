@@ -6,7 +6,8 @@ import Testing
 struct RTPHeaderTests {
     static let plain: [UInt8] = [0x80, 0xE5, 0x12, 0x34, 0, 0, 0, 160, 0xDE, 0xAD, 0xBE, 0xEF]
 
-    struct Malformed: Sendable {
+    struct Malformed: Sendable, CustomTestStringConvertible {
+        var testDescription: String { name }
         let name: String
         let bytes: [UInt8]
         let error: RTPError
@@ -39,7 +40,8 @@ struct RTPHeaderTests {
         #expect(throws: sample.error, "\(sample.name)") { try RTPHeader(parsing: sample.bytes.span) }
     }
 
-    struct Valid: Sendable {
+    struct Valid: Sendable, CustomTestStringConvertible {
+        var testDescription: String { name }
         let name: String
         let bytes: [UInt8]
         let payload: Range<Int>
