@@ -91,7 +91,7 @@ let package = Package(
         .testTarget(name: "PrimitivesTests", dependencies: ["Primitives", "TestSupport"], swiftSettings: strict),
         .testTarget(
             name: "SignallingFormatsTests", dependencies: ["Primitives", "SignallingFormats", "TestSupport"],
-            exclude: ["Golden"], swiftSettings: strict),
+            exclude: ["Golden", "SDP/Golden"], swiftSettings: strict),
         .testTarget(
             name: "MediaFormatsTests", dependencies: ["Primitives", "MediaFormats", "TestSupport"],
             swiftSettings: strict),

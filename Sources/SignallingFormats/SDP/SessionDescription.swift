@@ -2,8 +2,8 @@ import Primitives
 
 /// A session description (RFC 8866): every line in order, those we understand also as values.
 ///
-/// What a peer wrote and we do not touch leaves byte for byte as it came; only `m=` lines are rendered anew and line
-/// ends become CRLF. Tolerated, because phones in the field do it: LF alone, blank lines, lines in another order
+/// What a peer wrote and we do not touch leaves byte for byte as it came; only `o=` and `m=` lines are rendered anew
+/// and line ends become CRLF. Tolerated, because phones in the field do it: LF alone, blank lines, lines in another order
 /// than RFC 8866 §5, no `s=`, no `t=`, spaces in the user name of `o=`.
 package struct SessionDescription: Hashable, Sendable {
     package var origin: SDPOrigin
