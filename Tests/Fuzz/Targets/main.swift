@@ -13,8 +13,10 @@ func runFuzzer(
 typealias Parser = (Span<UInt8>) -> Void
 
 let parsers: [String: Parser] = [
+    "frame": fuzzFrame,
     "json": fuzzJSON,
     "multipart": fuzzMultipart,
+    "rtcp": fuzzRTCP,
     "rtp": fuzzRTP,
     "sdp": fuzzSDP,
     "sip": fuzzSIP,
