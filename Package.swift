@@ -146,7 +146,8 @@ if Context.environment["CRESSET_FUZZ"] == "1" {
     package.products.append(.executable(name: "fuzz", targets: ["fuzz"]))
     package.targets.append(
         .executableTarget(
-            name: "fuzz", dependencies: ["Primitives", "SignallingFormats", "MediaFormats", "Configuration"],
+            name: "fuzz",
+            dependencies: ["Primitives", "SignallingFormats", "MediaFormats", "Configuration", "SIPEngine"],
             path: "Tests/Fuzz/Targets", swiftSettings: strict))
 }
 

@@ -13,6 +13,7 @@ func runFuzzer(
 typealias Parser = (Span<UInt8>) -> Void
 
 let parsers: [String: Parser] = [
+    "digest": fuzzDigest,
     "frame": fuzzFrame,
     "json": fuzzJSON,
     "multipart": fuzzMultipart,
@@ -21,6 +22,7 @@ let parsers: [String: Parser] = [
     "sdp": fuzzSDP,
     "sip": fuzzSIP,
     "stream": fuzzStream,
+    "stun": fuzzSTUN,
     "toml": fuzzTOML,
     "uri": fuzzURI,
 ]
