@@ -83,7 +83,8 @@ package struct UDPFrame: Hashable, Sendable {
     ) {
         precondition(source.address.family == destination.address.family, "one family in one packet")
         precondition(options.count <= 40 && options.count % 4 == 0, "fits the header length of IPv4")
-        precondition(payload.count <= 65_535 - 8 - 60, "fits one datagram")
+        let headers = source.address.family == .v4 ? 28 + options.count : 8
+        precondition(payload.count <= 65_535 - headers, "fits one datagram")
         self.destinationMAC = destinationMAC
         self.sourceMAC = sourceMAC
         self.tags = tags

@@ -48,10 +48,14 @@ package struct MediaDescription: Hashable, Sendable {
             formats: formats)
     }
 
+    /// The value of the `m=` line.
+    var text: String {
+        let ports = portCount == 1 ? "\(port)" : "\(port)/\(portCount)"
+        return ([kind, ports, transportProtocol] + formats).joined(separator: " ")
+    }
+
     func render(into writer: inout ByteWriter) {
-        writer.write("m=\(kind) \(port)\(portCount == 1 ? "" : "/\(portCount)") \(transportProtocol)")
-        for format in formats { writer.write(" \(format)") }
-        writer.write("\r\n")
+        writer.write("m=\(text)\r\n")
         for line in lines { line.render(into: &writer) }
     }
 }

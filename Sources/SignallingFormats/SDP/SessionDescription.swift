@@ -41,12 +41,19 @@ package struct SessionDescription: Hashable, Sendable {
             switch Unicode.Scalar(type) {
             case "o" where media.isEmpty:
                 guard origin == nil, let parsed = SDPOrigin(line.text) else { throw .malformedOrigin(line: number) }
+                // What is rendered anew may grow (bytes that are no UTF-8): within the limits as well.
+                guard parsed.text.utf8.count + 2 <= SDPLimits.lineByteCountMax else {
+                    throw .lineTooLong(line: number)
+                }
                 origin = parsed
             case "m":
                 guard media.count < SDPLimits.mediaCountMax else { throw .tooManyMedia }
                 guard let description = MediaDescription(line.text) else { throw .malformedMedia(line: number) }
                 guard description.formats.count <= SDPLimits.formatCountMax else {
                     throw .tooManyFormats(line: number)
+                }
+                guard description.text.utf8.count + 2 <= SDPLimits.lineByteCountMax else {
+                    throw .lineTooLong(line: number)
                 }
                 media.append(description)
             case "c" where SDPConnection(line.text) == nil:
@@ -62,6 +69,10 @@ package struct SessionDescription: Hashable, Sendable {
         guard hasVersion else { throw .unsupportedVersion }
         guard let origin else { throw .missingOrigin }
         self.init(origin: origin, lines: lines, media: media)
+        if bytes.count > SDPLimits.byteCountMax / 4 {
+            let rendered = self.bytes.count  // LF becomes CRLF
+            guard rendered <= SDPLimits.byteCountMax else { throw .tooLong(byteCount: rendered) }
+        }
         guard connection == nil else { return }
         for (index, stream) in media.enumerated() where !stream.isRejected && stream.connection == nil {
             throw .missingConnection(media: index)

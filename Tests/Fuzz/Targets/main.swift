@@ -17,6 +17,7 @@ let parsers: [String: Parser] = [
     "frame": fuzzFrame,
     "json": fuzzJSON,
     "multipart": fuzzMultipart,
+    "offer": fuzzOffer,
     "rtcp": fuzzRTCP,
     "rtp": fuzzRTP,
     "sdp": fuzzSDP,

@@ -154,6 +154,16 @@ struct SessionDescriptionTests {
             name: "line too long", bytes: session("a=" + String(repeating: "x", count: 4_095)),
             error: .lineTooLong(line: 6)),
         .init(
+            name: "too long with CRLF",
+            bytes: Array(
+                ("v=0\no=- 1 1 IN IP4 192.0.2.1\nc=IN IP4 192.0.2.1\n"
+                    + String(repeating: "a=" + String(repeating: "x", count: 81) + "\n", count: 778)).utf8),
+            error: .tooLong(byteCount: 66_181)),
+        .init(
+            name: "format of bytes that grow",
+            bytes: session() + Array("m=audio 9 RTP/AVP ".utf8) + .init(repeating: 0xFF, count: 4_000),
+            error: .lineTooLong(line: 6)),
+        .init(
             name: "too many lines", bytes: session() + Array(String(repeating: "a=x\r\n", count: 1_020).utf8),
             error: .tooManyLines),
         .init(
