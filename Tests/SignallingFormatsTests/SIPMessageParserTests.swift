@@ -258,6 +258,13 @@ struct SIPMessageParserTests {
         #expect(salvaged == nil)
     }
 
+    @Test("a request that is too large can be answered too")
+    func salvageTooLarge() throws {
+        let text = Self.request(extra: [], body: String(repeating: "x", count: 70_000))
+        let salvaged = SIPRequest.salvage(Array(text.utf8).span)
+        #expect(salvaged?.topVia?.branch == "z9hG4bK1" && salvaged?.cseq?.number == 1)
+    }
+
     @Test("salvages the fields an answer copies, and nothing else")
     func salvage() throws {
         let text = Self.request(

@@ -183,6 +183,15 @@ extension Span<UInt8> {
         return lower..<upper
     }
 
+    func containsWhitespace(_ range: Range<Int>) -> Bool {
+        var index = range.lowerBound
+        while index < range.upperBound {
+            if ByteClass.isWhitespace(self[index]) { return true }
+            index += 1
+        }
+        return false
+    }
+
     /// The offset behind white space and folds.
     func skippingWhitespace(_ offset: Int, _ end: Int) -> Int {
         var index = offset
@@ -219,9 +228,8 @@ extension Span<UInt8> {
 
     /// The text of `range`; bytes that are not UTF-8 become U+FFFD.
     func text(_ range: Range<Int>) -> String {
-        let part = extracting(range)
-        if let valid = try? UTF8Span(validating: part) { return String(copying: valid) }
-        return String(decoding: [UInt8](copying: part), as: UTF8.self)
+        // The pointer lives as long as this call, and String copies from it before the call ends.
+        unsafe extracting(range).withUnsafeBufferPointer { unsafe String(decoding: $0, as: UTF8.self) }
     }
 
     /// The text of `range` with every fold replaced by one space (RFC 3261 §7.3.1).

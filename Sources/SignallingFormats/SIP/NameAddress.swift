@@ -20,9 +20,16 @@ package struct NameAddress: Hashable, Sendable, CustomStringConvertible {
     }
 
     init(_ bytes: Span<UInt8>, _ scanned: ScannedNameAddress) {
-        displayName = scanned.displayName.map { SIPGrammar.unquoted(bytes.unfoldedText($0)) }
+        displayName = scanned.displayName.map { Self.displayName(bytes, $0) }
         uri = URI(bytes, scanned.uri)
         parameters = SIPParameters(bytes, scanned.parameters, inURI: false)
+    }
+
+    private static func displayName(_ bytes: Span<UInt8>, _ range: Range<Int>) -> String {
+        guard bytes[range.lowerBound] == UInt8(ascii: "\""), range.count >= 2,
+            bytes.firstOffset(of: UInt8(ascii: "\\"), in: range) == nil
+        else { return SIPGrammar.unquoted(bytes.unfoldedText(range)) }
+        return bytes.unfoldedText((range.lowerBound + 1)..<(range.upperBound - 1))
     }
 
     /// The dialog's tag (RFC 3261 §19.3); setting nil removes it.

@@ -42,7 +42,7 @@ package struct SIPHeaderName: Hashable, Sendable, CustomStringConvertible, Expre
     }
 
     /// Whether the value is a comma-separated list; an unknown field's value is not taken apart.
-    package var isList: Bool { known?.entry.isList ?? false }
+    package var isList: Bool { known?.isList ?? false }
 
     package static func == (left: Self, right: Self) -> Bool {
         switch (left.storage, right.storage) {

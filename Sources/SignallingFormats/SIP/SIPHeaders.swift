@@ -124,7 +124,15 @@ package struct SIPHeaders: Sendable {
         return true
     }
 
-    private func firstIndex(of name: SIPHeaderName) -> Int? { entries.firstIndex { isNamed($0, name) } }
+    private func firstIndex(of name: SIPHeaderName) -> Int? {
+        guard let known = name.known?.rawValue else { return entries.firstIndex { isNamed($0, name) } }
+        var index = 0
+        while index < entries.count {
+            if entries[index].known == known { return index }
+            index += 1
+        }
+        return nil
+    }
 
     // MARK: Editing
 

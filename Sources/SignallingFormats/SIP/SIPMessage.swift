@@ -139,51 +139,35 @@ extension SIPMessageContent {
         return writer.bytes
     }
 
-    package var topVia: Via? {
-        headers.firstRange(.via).flatMap { range in
-            ScannedVia(headers.bytes.span, range).map { Via(headers.bytes.span, $0) }
-        }
-    }
-
-    package var vias: [Via] {
-        var vias: [Via] = []
-        headers.forEachValue(.via) { bytes, range in
-            if let scanned = ScannedVia(bytes, range) { vias.append(Via(bytes, scanned)) }
-        }
-        return vias
-    }
-
-    package var from: NameAddress? { nameAddress(.from) }
-    package var to: NameAddress? { nameAddress(.to) }
-
+    package var topVia: Via? { headers.topVia }
+    package var vias: [Via] { headers.vias }
+    package var from: NameAddress? { headers.nameAddress(.from) }
+    package var to: NameAddress? { headers.nameAddress(.to) }
     /// Empty when absent.
     package var callID: String { headers.first(.callID) ?? "" }
-
-    package var cseq: CSeq? {
-        headers.firstRange(.cseq).flatMap { range in
-            let span = headers.bytes.span
-            return SIPGrammar.scanCSeq(span, range).map {
-                CSeq(number: $0.number, method: SIPMethod(rawValue: span.text($0.method)))
-            }
-        }
-    }
-
+    package var cseq: CSeq? { headers.cseq }
     /// Without the `*` of a REGISTER: see `hasContactWildcard`.
-    package var contacts: [NameAddress] { nameAddresses(.contact) }
+    package var contacts: [NameAddress] { headers.nameAddresses(.contact) }
     /// `Contact: *` (RFC 3261 §10.2.2).
     package var hasContactWildcard: Bool { headers.values(.contact).contains("*") }
-    package var routes: [NameAddress] { nameAddresses(.route) }
-    package var recordRoutes: [NameAddress] { nameAddresses(.recordRoute) }
-    package var maxForwards: Int? { number(.maxForwards) }
+    package var routes: [NameAddress] { headers.nameAddresses(.route) }
+    package var recordRoutes: [NameAddress] { headers.nameAddresses(.recordRoute) }
+    package var maxForwards: Int? { headers.number(.maxForwards) }
     /// Seconds.
-    package var expires: Int? { number(.expires) }
+    package var expires: Int? { headers.number(.expires) }
     package var supported: [String] { headers.values(.supported) }
     package var require: [String] { headers.values(.require) }
     package var allow: [String] { headers.values(.allow) }
+    package var contentType: MediaType? { headers.contentType }
 
-    package var contentType: MediaType? {
-        headers.firstRange(.contentType).flatMap { MediaType(headers.bytes.span, $0) }
-    }
+    /// The first value of any field that holds one address.
+    package func nameAddress(_ name: SIPHeaderName) -> NameAddress? { headers.nameAddress(name) }
+
+    /// The values of any field that holds addresses; malformed ones are left out.
+    package func nameAddresses(_ name: SIPHeaderName) -> [NameAddress] { headers.nameAddresses(name) }
+
+    /// The leading number of a field such as Expires, Min-SE or Retry-After; nil beyond 2^32-1.
+    package func number(_ name: SIPHeaderName) -> Int? { headers.number(name) }
 
     /// Sets the tag of To, or removes it; a field that had none keeps its bytes and gets the tag at its end.
     package mutating func setToTag(_ tag: String?) { setTag(.to, tag) }
@@ -193,32 +177,6 @@ extension SIPMessageContent {
     package mutating func setBody(_ body: [UInt8], type: MediaType) {
         self.body = body
         if body.isEmpty { headers.remove(.contentType) } else { headers.set(.contentType, type.text) }
-    }
-
-    /// The first value of any field that holds one address.
-    package func nameAddress(_ name: SIPHeaderName) -> NameAddress? {
-        headers.firstRange(name).flatMap { range in
-            ScannedNameAddress(headers.bytes.span, range).map { NameAddress(headers.bytes.span, $0) }
-        }
-    }
-
-    /// The values of any field that holds addresses; malformed ones are left out.
-    package func nameAddresses(_ name: SIPHeaderName) -> [NameAddress] {
-        var addresses: [NameAddress] = []
-        headers.forEachValue(name) { bytes, range in
-            if let scanned = ScannedNameAddress(bytes, range) { addresses.append(NameAddress(bytes, scanned)) }
-        }
-        return addresses
-    }
-
-    /// The leading number of a field such as Expires, Min-SE or Retry-After; nil beyond 2^32-1.
-    package func number(_ name: SIPHeaderName) -> Int? {
-        headers.firstRange(name).flatMap { range in
-            let span = headers.bytes.span
-            var end = range.lowerBound
-            while end < range.upperBound, ByteClass.isDigit(span[end]) { end += 1 }
-            return span.decimal(range.lowerBound..<end, maximum: UInt64(UInt32.max)).map { Int($0) }
-        }
     }
 
     private mutating func setTag(_ name: SIPHeaderName, _ tag: String?) {

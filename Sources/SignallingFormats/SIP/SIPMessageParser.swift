@@ -246,15 +246,21 @@ struct MessageIndex {
     }
 
     private func checkMandatoryFields(_ bytes: Span<UInt8>) throws(SIPParseError) {
-        for header in [WellKnownHeader.via, .from, .to, .callID, .cseq] {
-            guard seen & (1 << UInt128(header.rawValue)) != 0 else {
-                throw SIPParseError(.headerMissing(SIPHeaderName(header)), at: headerBlock.upperBound)
-            }
-        }
+        try require(.via)
+        try require(.from)
+        try require(.to)
+        try require(.callID)
+        try require(.cseq)
         if case .request(let method, _) = startLine {
             guard bytes.isEqual(method, cseqMethod) else {
                 throw SIPParseError(.methodMismatch, at: cseqMethod.lowerBound)
             }
+        }
+    }
+
+    private func require(_ header: WellKnownHeader) throws(SIPParseError) {
+        guard seen & (1 << UInt128(header.rawValue)) != 0 else {
+            throw SIPParseError(.headerMissing(SIPHeaderName(header)), at: headerBlock.upperBound)
         }
     }
 

@@ -5,7 +5,6 @@ extension SIPRequest {
     /// can be read, all Via fields and the first From, To, Call-ID and CSeq, nothing else. nil for responses, for
     /// ACK, which is never answered, and when no Via says where an answer would go.
     package static func salvage(_ datagram: Span<UInt8>) -> SIPRequest? {
-        guard datagram.count <= SIPLimits.messageByteCountMax else { return nil }
         var offset = 0
         while offset < datagram.count, datagram[offset] == 0x0D || datagram[offset] == 0x0A { offset += 1 }
         var line = lineEnd(datagram, offset)

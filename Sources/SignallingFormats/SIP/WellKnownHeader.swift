@@ -26,6 +26,12 @@ enum WellKnownHeader: UInt8, CaseIterable, Sendable {
     }
 
     var entry: Entry { Self.table[Int(rawValue)] }
+    var isList: Bool { Self.lists & (1 << UInt128(rawValue)) != 0 }
+
+    /// One bit for each header that is a list.
+    private static let lists: UInt128 = table.reduce(0) { bits, entry in
+        entry.isList ? bits | 1 << UInt128(entry.header.rawValue) : bits
+    }
 
     static let table: [Entry] = [
         Entry(header: .via, name: "Via", compact: UInt8(ascii: "v"), isList: true),
