@@ -81,6 +81,24 @@ struct LearningTests {
         }
     }
 
+    @Test("what was learned gives way to a better source inside the window, never to one as good")
+    func ranks() throws {
+        var bench = try Bench(natAddress: IPAddress.v4(0xC000_0263), inKernel: false)
+        func burst(_ source: String, ssrc: UInt32) throws -> [Output] {
+            try (1...6).flatMap { try bench.toPhonePort(rtp($0, ssrc: ssrc), from: source, at: seconds(1)) }
+        }
+        let first = try burst("192.0.2.99:1024", ssrc: 1)
+        #expect(first.events == [.learned(bench.phone, stream: 0, source: try at("192.0.2.99:1024"))])
+        let rival = try burst("192.0.2.99:2048", ssrc: 2)
+        #expect(rival.forwarded.isEmpty && rival.flows.isEmpty)
+        let better = try burst("192.168.50.20:5000", ssrc: 3)
+        #expect(better.events == [.learned(bench.phone, stream: 0, source: try at("192.168.50.20:5000"))])
+        for source in ["192.0.2.99:1024", "192.168.50.20:6000"] {
+            let outputs = try burst(source, ssrc: 4)
+            #expect(outputs.forwarded.isEmpty && outputs.flows.isEmpty)
+        }
+    }
+
     struct Refusal: Sendable {
         let name: String
         let packets: [[UInt8]]
