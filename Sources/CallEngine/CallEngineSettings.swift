@@ -1,4 +1,5 @@
 import Primitives
+import SIPEngine
 
 /// What the call engine is told to do; plain values, replaced as a whole by `CallEngine.reconfigure`.
 package struct CallEngineSettings: Equatable, Sendable {
@@ -208,6 +209,8 @@ package struct CallEngineSettings: Equatable, Sendable {
     package var domain: String
     /// Value of Server and User-Agent; empty sends none.
     package var userAgent: String
+    /// What stations are challenged with, in this order (RFC 8760 §2.4).
+    package var digestAlgorithms: [DigestAlgorithm]
     package var realms: [RealmID: Realm]
     package var stations: [String: Station]
     package var trunks: [String: Trunk]
@@ -220,12 +223,14 @@ package struct CallEngineSettings: Equatable, Sendable {
     package var challengesEveryRequest: Bool
 
     package init(
-        domain: String, userAgent: String = "Cresset", realms: [RealmID: Realm], stations: [String: Station] = [:],
+        domain: String, userAgent: String = "Cresset", digestAlgorithms: [DigestAlgorithm] = [.sha256, .md5],
+        realms: [RealmID: Realm], stations: [String: Station] = [:],
         trunks: [String: Trunk] = [:], routes: [Route] = [], numbers: [String: [String]] = [:],
         calls: Calls = Calls(), media: Media = Media(), challengesEveryRequest: Bool = false
     ) {
         self.domain = domain
         self.userAgent = userAgent
+        self.digestAlgorithms = digestAlgorithms
         self.realms = realms
         self.stations = stations
         self.trunks = trunks

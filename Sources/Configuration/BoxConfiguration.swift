@@ -50,6 +50,12 @@ package struct BoxConfiguration: Equatable, Sendable {
 
 /// `[system]`: who this box is.
 package struct SystemConfiguration: Equatable, Sendable {
+    /// What stations may be challenged with (RFC 8760); the strongest is offered first.
+    package enum DigestAlgorithm: String, CaseIterable, Sendable {
+        case sha256 = "SHA-256"
+        case md5 = "MD5"
+    }
+
     package static let userAgentDefault = "Cresset"
 
     /// Host name in logs and status.
@@ -58,11 +64,17 @@ package struct SystemConfiguration: Equatable, Sendable {
     package var domain: String
     /// Value of the Server and User-Agent headers; empty sends none.
     package var userAgent: String
+    /// Without repetition, strongest first. Only MD5 for phones that read no challenge but the first one.
+    package var digestAlgorithms: [DigestAlgorithm]
 
-    package init(name: String, domain: String, userAgent: String = userAgentDefault) {
+    package init(
+        name: String, domain: String, userAgent: String = userAgentDefault,
+        digestAlgorithms: [DigestAlgorithm] = DigestAlgorithm.allCases
+    ) {
         self.name = name
         self.domain = domain
         self.userAgent = userAgent
+        self.digestAlgorithms = digestAlgorithms
     }
 }
 

@@ -82,6 +82,7 @@ extension SystemConfiguration {
         table.add("name", text: name)
         table.add("domain", text: domain)
         table.add("user-agent", text: userAgent)
+        table.add("digest-algorithms", TOMLText.array(digestAlgorithms.map(\.rawValue)))
         return table
     }
 }

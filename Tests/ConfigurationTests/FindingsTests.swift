@@ -25,6 +25,9 @@ struct FindingsTests {
             "name = \"detroit-7\"", "",
             #"1:2: error: system.name: missing; expected a host name, as "detroit-7""#),
         .init(
+            "[system]", "[system]\ndigest-algorithms = [\"MD5\", \"SHA-1\"]",
+            #"2:29: error: system.digest-algorithms[2]: "SHA-1" is not allowed; expected one of "SHA-256", "MD5""#),
+        .init(
             "[system]", "[system]\nuser-agent = \"a\\tb\"",
             "2:14: error: system.user-agent: \"a\tb\" is not allowed; expected printable ASCII of at most 64 characters; \"\" sends none"
         ),

@@ -46,6 +46,7 @@ struct RenderingTests {
                 name = "detroit-7"
                 domain = "branch.example"
                 user-agent = "Cresset"
+                digest-algorithms = ["SHA-256", "MD5"]
 
                 [realms.lan]
                 interface = "lan0"

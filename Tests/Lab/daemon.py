@@ -33,6 +33,7 @@ def configuration(datapath="auto", stations=("2001", "2002", "2003"), stations6=
 [system]
 name = "lab"
 domain = "{DOMAIN}"
+digest-algorithms = ["MD5"]  # SIPp 3.6 reads no challenge but the first one, and knows no other hash
 
 [calls]
 maximum = {calls_max}
@@ -44,21 +45,21 @@ level = "{log_level}"
 [realms.lan]
 interface = "lan0"
 address = "{LAN_BOX}"
-media-ports = "20000-29998"
+media-ports = "20000-29999"
 datapath = "{datapath}"
 role = "stations"
 
 [realms.lan6]
 interface = "lan0"
 address = "{LAN_BOX6}"
-media-ports = "20000-29998"
+media-ports = "20000-29999"
 datapath = "{datapath}"
 role = "stations"
 
 [realms.wan]
 interface = "wan0"
 address = "{WAN_BOX}"
-media-ports = "30000-39998"
+media-ports = "30000-39999"
 datapath = "{datapath}"
 role = "trunks"
 """}
