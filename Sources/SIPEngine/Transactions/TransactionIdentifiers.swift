@@ -117,7 +117,7 @@ package struct ClientTransactionID: Hashable, Sendable, CustomStringConvertible 
 package struct ServerTransactionID: Hashable, Sendable, CustomStringConvertible {
     let rawValue: UInt64
     package let isInvite: Bool
-    package var description: String { "server transaction \(rawValue)" }
+    package var description: String { "server-\(rawValue)" }
 }
 
 /// By what a request finds its server transaction (RFC 3261 §17.2.3), the realm added: one side cannot touch the
