@@ -72,6 +72,20 @@ struct SIPStreamFramerTests {
         #expect(try drain(&framer) == [.pong, .message(Array(Self.second.utf8))])
     }
 
+    @Test("the answer to a ping of ours is reported at once, then a lone line end is half a ping again")
+    func expectedPong() throws {
+        var framer = SIPStreamFramer()
+        framer.expectsPong = true
+        framer.append(Array("\r".utf8).span)
+        #expect(try drain(&framer) == [])
+        framer.append(Array("\n".utf8).span)
+        #expect(try drain(&framer) == [.pong])
+        framer.append(Array("\r\n".utf8).span)
+        #expect(try drain(&framer) == [] && !framer.expectsPong)
+        framer.append(Array("\r\n".utf8).span)
+        #expect(try drain(&framer) == [.ping])
+    }
+
     struct Broken: Sendable {
         let name: String
         let text: String

@@ -24,6 +24,10 @@ package struct SIPStreamFramer: Sendable {
         case contentLengthRepeated
     }
 
+    /// Set by the owner when it has sent a ping: the next lone CRLF is its answer, and is reported at once. Otherwise
+    /// a lone CRLF may be the first half of a ping, and the framer waits for what follows it.
+    package var expectsPong = false
+
     private var buffer: [UInt8] = []
     /// Before it the buffer has been consumed.
     private var start = 0
@@ -90,8 +94,15 @@ package struct SIPStreamFramer: Sendable {
             scanned = start
             return .ping
         }
+        if expectsPong, start + 2 == buffer.count {
+            expectsPong = false
+            start += 2
+            scanned = start
+            return .pong
+        }
         // One CRLF at the end of what has arrived may be half a ping: wait for the rest.
         guard start + 2 < buffer.count, buffer[start + 2] != 0x0D || start + 3 < buffer.count else { return nil }
+        expectsPong = false
         start += 2
         scanned = start
         return .pong
