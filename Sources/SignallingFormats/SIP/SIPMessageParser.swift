@@ -125,12 +125,10 @@ struct MessageIndex {
         var hasControl = false
         var lineEnd = index
         while true {
+            while index < count, bytes[index] >= 0x20, bytes[index] != 0x7F { index += 1 }
             guard index < count else { throw SIPParseError(.headerUnterminated, at: index) }
             let byte = bytes[index]
-            if byte >= 0x20 {
-                if byte == 0x7F { hasControl = true }
-                index += 1
-            } else if byte == 0x0D {
+            if byte == 0x0D {
                 guard index + 1 < count else { throw SIPParseError(.headerUnterminated, at: index) }
                 guard bytes[index + 1] == 0x0A else { throw SIPParseError(.lineEndMalformed, at: index) }
                 lineEnd = index
