@@ -1,6 +1,7 @@
 import CallEngine
 import Configuration
 import Primitives
+import SIPEngine
 
 extension CallEngineSettings {
     /// The part of the configuration that the call engine acts on.
@@ -8,6 +9,7 @@ extension CallEngineSettings {
         self.init(
             domain: configuration.system.domain,
             userAgent: configuration.system.userAgent,
+            digestAlgorithms: configuration.system.digestAlgorithms.compactMap { DigestAlgorithm(rawValue: $0.rawValue) },
             realms: [RealmID: Realm](
                 uniqueKeysWithValues: configuration.realms.map { (RealmID($0.name), Realm($0)) }),
             stations: [String: Station](
@@ -51,11 +53,7 @@ extension CallEngineSettings.Trunk {
     fileprivate init(_ trunk: TrunkConfiguration) {
         self.init(
             realm: RealmID(trunk.realm), peer: trunk.peer,
-            transport: switch trunk.transport {
-            case .auto: .automatic
-            case .udp: .udp
-            case .tcp: .tcp
-            },
+            transport: .init(trunk.transport),
             sources: trunk.sources,
             registration: trunk.registration.map {
                 .init(
@@ -66,11 +64,7 @@ extension CallEngineSettings.Trunk {
                 .init(interval: $0.interval, timeout: $0.timeout, failures: $0.failures, successes: $0.successes)
             },
             attemptTimeout: trunk.attemptTimeout, callsMax: trunk.callsMax,
-            reliableProvisional: switch trunk.reliableProvisional {
-            case .off: .off
-            case .supported: .supported
-            case .required: .required
-            },
+            reliableProvisional: .init(trunk.reliableProvisional),
             telephoneEvent: trunk.telephoneEvent)
     }
 }
@@ -78,5 +72,27 @@ extension CallEngineSettings.Trunk {
 extension CallEngineSettings.Credentials {
     fileprivate init(_ credentials: TrunkConfiguration.Credentials) {
         self.init(username: credentials.username, password: credentials.password.revealed)
+    }
+}
+
+extension CallEngineSettings.TrunkTransport {
+    fileprivate init(_ transport: TrunkConfiguration.Transport) {
+        self =
+            switch transport {
+            case .auto: .automatic
+            case .udp: .udp
+            case .tcp: .tcp
+            }
+    }
+}
+
+extension CallEngineSettings.ReliableProvisional {
+    fileprivate init(_ policy: TrunkConfiguration.ReliableProvisional) {
+        self =
+            switch policy {
+            case .off: .off
+            case .supported: .supported
+            case .required: .required
+            }
     }
 }
