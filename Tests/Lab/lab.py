@@ -32,11 +32,11 @@ def stop_on_signals():
 
 
 class Lab:
-    """Use with `with`. Without a box (`box=False`) the middle is a plain router."""
+    """Use with `with`. Without a box (`box=False`) the middle is a plain router; with `start=False` the box waits for
+    `start_box()`, so that carriers may be there first."""
 
-    def __init__(self, box=True, offload=True, mtu=1500, say=None, box_log=None, **configuration):
-        self.say = say or (lambda text: None)
-        self.box_log = box_log
+    def __init__(self, box=True, offload=True, mtu=1500, box_log=None, start=True, **configuration):
+        self.box_log, self.start_at_once = box_log, start
         self.with_box, self.offload, self.mtu = box, offload, mtu
         self.files = daemon.configuration(**configuration)
         self.directory = self.network = self.daemon = None
@@ -50,13 +50,18 @@ class Lab:
         try:
             self.network = Network(offload=self.offload, mtu=self.mtu)
             if self.with_box:
-                self.daemon = daemon.Daemon(self.network.box, self.directory, self.files, self.box_log).start()
+                self.daemon = daemon.Daemon(self.network.box, self.directory, self.files, self.box_log)
+                if self.start_at_once:
+                    self.start_box()
             else:
                 self.network.route_directly()
         except BaseException:
             self.__exit__(*sys.exc_info())
             raise
         return self
+
+    def start_box(self):
+        self.daemon.start()
 
     def __exit__(self, kind, value, traceback):
         # A second Ctrl-C must not leave half of the lab behind.

@@ -74,7 +74,7 @@ def main():
         return 1
     stop_on_signals()
     # Pings would fail by chance too: the trunk's health is another test's subject.
-    with Lab(say=say, health_interval="60s", attempt_timeout="10s", calls_max=500) as lab:
+    with Lab(health_interval="60s", attempt_timeout="10s", calls_max=500) as lab:
         problems = lossy_calls(lab, options.percent, options.calls)
     for problem in problems:
         print(f"problem: {problem}")

@@ -92,10 +92,11 @@ def through_box(options):
     milliseconds = options.seconds * 1000
     hold = milliseconds + HOLD_MARGIN
     say(f"building phones, box and carrier; datapath {options.datapath}")
-    with Lab(offload=options.offload, datapath=options.datapath, say=say, box_log=say) as lab:
-        say("cressetd is ready")
+    with Lab(offload=options.offload, datapath=options.datapath, box_log=say, start=False) as lab:
         lab.carrier(Called(audio=lab.noise(milliseconds), ring=(183, 180)))
         lab.carrier(Called(audio=lab.noise(milliseconds)), which=1)
+        lab.start_box()
+        say("cressetd is ready")
         for user in ("2002", "2003"):
             lab.register(user)
             say(f"station {user} has registered with digest from {lab.phone(user)}")

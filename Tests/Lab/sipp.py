@@ -18,11 +18,15 @@ class SIPp:
                  calls=None, rate=None, limit=None, timeout=60, media=None, media_port=None, options=()):
         self.name, self.local_port, self.transport = name, local_port, transport
         self.base = os.path.join(directory, name)
+        text = steps if isinstance(steps, str) else scenarios.xml(name, steps)
         with open(self.base + ".xml", "w") as file:
-            file.write(steps if isinstance(steps, str) else scenarios.xml(name, steps))
+            file.write(text)
         command = ["sipp", "-sf", self.base + ".xml", "-i", local, "-p", local_port, "-t", transport, "-nostdin",
                    "-mi", media or local, "-trace_err", "-error_file", self.base + ".err",
                    "-trace_stat", "-stf", self.base + ".csv", "-fd", "1", "-f", "5", "-skip_rlimit"]
+        if "[authentication" in text:
+            # By itself SIPp signs its peer's address; the credentials must name the Request-URI (RFC 7616 §3.4.3).
+            command += ["-auth_uri", re.search(r"^[A-Z]+ sip:(\S+) SIP/2.0", text, re.M).group(1)]
         if media_port:
             command += ["-mp", media_port]
         if calls:

@@ -21,6 +21,7 @@ def traffic(lab, minutes, rate):
     """The endpoints. Of 20 calls 14 go out (2 with speech), 4 come in (1 with speech), 2 stay inside."""
     for which in (0, 1):
         lab.carrier(Called().random_call(), which=which)
+    lab.start_box()
     for user in ("2002", "2003"):
         lab.register(user)
         lab.station(user, Called().random_call() + [linger()])
@@ -69,7 +70,7 @@ def main():
         return 1
     stop_on_signals()
     problems, samples = [], []
-    with Lab(datapath=options.datapath, calls_max=1000, log_level="notice") as lab:
+    with Lab(datapath=options.datapath, calls_max=1000, log_level="notice", start=False) as lab:
         callers = traffic(lab, options.minutes, options.rate)
         total = sum(count for count, _ in callers)
         say(f"{total} calls at {options.rate} per second, {options.minutes:g} minutes")
