@@ -95,3 +95,14 @@ struct DigestComputation {
         return hash.hexadecimal("\(secretHash):\(nonce):\(nonceCount):\(cnonce):\(quality):\(h2)", algorithm)
     }
 }
+
+/// The response value of RFC 7616 §3.4.1 without a body, for checking against the vectors of the RFCs.
+package func digestResponse(
+    algorithm: DigestAlgorithm, hash: any DigestHash, username: String, realm: String, password: String,
+    method: String, uri: String, nonce: String, cnonce: String, nonceCount: String, quality: String?
+) -> String {
+    let computation = DigestComputation(algorithm: algorithm, hash: hash)
+    return computation.response(
+        secretHash: computation.secretHash(username: username, realm: realm, password: password), method: method,
+        uri: uri, body: [], nonce: nonce, quality: quality, nonceCount: nonceCount, cnonce: cnonce)
+}
