@@ -276,7 +276,7 @@ struct DigestTests {
         .init(name: "another algorithm", old: "algorithm=SHA-256", new: "algorithm=SHA-512-256", result: "challenge"),
         .init(name: "a nonce of ours, altered", old: "nonce=\"0", new: "nonce=\"1", result: "challenge"),
         .init(name: "another realm", old: "realm=\"branch", new: "realm=\"other", result: "challenge"),
-        .init(name: "another URI", old: "uri=\"sip:2001@", new: "uri=\"sip:2002@", result: "malformed"),
+        .init(name: "another URI", old: "uri=\"sip:2001@", new: "uri=\"sip:2002@", result: "forbidden"),
         .init(name: "short nc", old: "nc=00000001", new: "nc=1", result: "malformed"),
         .init(name: "nc zero", old: "nc=00000001", new: "nc=00000000", result: "forbidden"),
         .init(name: "no cnonce", old: "cnonce=", new: "xnonce=", result: "malformed"),

@@ -96,10 +96,11 @@ package struct SessionTimer: Sendable {
         case (true, _): refresher = "uac"  // left to us: who asked does the work
         case (false, _): refresher = "uas"
         }
-        // Never longer than asked for, never shorter than the peer's Min-SE.
+        // Never longer than asked for, never shorter than either Min-SE; and never below 90 s, which only a peer that
+        // does not know 422 can ask for.
         let floor = max(minSESeconds, request.number(.minSE) ?? 0)
-        let seconds = min(max(min(wish ?? sessionExpiresSeconds, sessionExpiresSeconds), floor), wish ?? .max)
-        offered = (refresher, max(seconds, wish == nil ? floor : 1))
+        let wanted = max(min(wish ?? sessionExpiresSeconds, sessionExpiresSeconds), floor)
+        offered = (refresher, max(min(wanted, wish ?? wanted), Self.minSESecondsMin))
         return .accept
     }
 
