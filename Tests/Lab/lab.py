@@ -140,6 +140,22 @@ class Lab:
             raise RuntimeError(f"{endpoint.name} does not listen: {endpoint.errors()}")
         return endpoint
 
+    def tcp_phone(self, user, called):
+        """A phone that registers over TCP and takes calls on that same connection (RFC 5626): one SIPp, whose second
+        scenario hears what belongs to no call of the first."""
+        registration = scenario.register(user, PASSWORD.format(user), DOMAIN,
+                                         f"sip:{user}@[local_ip]:[local_port];transport=tcp")
+        calls = os.path.join(self.directory, self._unique(f"tcp-calls-{user}") + ".xml")
+        with open(calls, "w") as file:
+            file.write(scenario.xml("calls", called.call_or_cancel()))
+        phone = self.endpoint(self.network.phones, f"tcp-phone-{user}", [registration, scenario.pause(60000)],
+                              self.phone(user), None, self.box_for(user), calls=1, timeout=90, transport="t1",
+                              options=["-oocsf", calls])
+        self.wait_for(lambda: any(contact["transport"] == "tcp" for station in self.daemon.status()["stations"]
+                                  if station["station"] == user for contact in station["contacts"]),
+                      f"{user} is registered over TCP", 5)
+        return phone
+
     def from_station(self, caller_or_steps, user="2001", name="caller", **options):
         """Calls placed by a phone through the box."""
         steps = caller_or_steps.call() if isinstance(caller_or_steps, scenario.Caller) else caller_or_steps

@@ -109,13 +109,14 @@ class SIPp:
 
     def wait_listening(self, timeout=5):
         """True when the port is open: looked up in the kernel's socket tables of SIPp's own namespace."""
-        wanted = f":{self.local_port:04X} "
+        wanted = f":{self.local_port:04X}"
         tables = ("udp", "udp6") if self.transport.startswith("u") else ("tcp", "tcp6")
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline and self.process.poll() is None:
             for table in tables:
                 with contextlib.suppress(OSError), open(f"/proc/{self.process.pid}/net/{table}") as file:
-                    if any(wanted in line[:44] for line in file):
+                    # Local address in the second column; state 0A listens (TCP), 07 is unconnected (UDP).
+                    if any(line.split()[1].endswith(wanted) and line.split()[3] in ("0A", "07") for line in file):
                         return True
             time.sleep(0.02)
         return False

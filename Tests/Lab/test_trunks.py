@@ -8,7 +8,7 @@ from scenario import Called
 
 
 class Trunks(LabTest):
-    configuration = dict(health_interval="500ms")
+    configuration = dict(health_interval="1s")
 
     def test_registration_and_health(self):
         """the trunk registers with digest, goes down when its carrier falls silent, and comes back"""
