@@ -362,6 +362,18 @@ struct ReliableProvisionalTests {
         #expect(try other.run(until: milliseconds(600)).map(\.output).summary() == ["486"], "no more 183")
     }
 
+    @Test("a CANCEL while the 2xx waits comes too late")
+    func cancelWhileHeld() throws {
+        var layer = Sample.layer()
+        let (invite, id) = try start(&layer)
+        layer.respondReliably(provisional(invite), to: id, at: .zero)
+        let rseq = try sentRSeq(layer.drained())
+        layer.respond(SIPResponse(to: invite, 200, toTag: "x"), to: id, at: milliseconds(10))
+        let outputs = try layer.receive(Sample.incoming("CANCEL"), at: milliseconds(20))
+        #expect(try outputs.summary() == ["200"] && !outputs.contains(.cancelled(id)))
+        #expect(try layer.receive(prack(rseq), at: milliseconds(100)).summary() == ["200"])
+    }
+
     @Test("no PRACK within 64·T1 is told; the user then rejects")
     func notAcknowledged() throws {
         var layer = Sample.layer()

@@ -35,6 +35,10 @@ private struct World {
     var ended: Set<ClientTransactionID> = []
     var openServers: Set<ServerTransactionID> = []
     var missingACKs = 0
+    var missingPRACKs = 0
+    var acknowledgedProvisionals = 0
+    var early: [DialogID: Dialog] = [:]
+    var pracks: [ClientTransactionID] = []
 
     init(_ conditions: NetworkConditions, seed: UInt64) {
         random = RandomSource(seed: seed)
@@ -84,12 +88,26 @@ private struct World {
         far.advance(to: now)
         while let answer = answers.popDue(now) {
             guard let request = requests[answer.transaction] else { continue }
-            far.respond(
-                SIPResponse(to: request, answer.code, toTag: "far-\(answer.transaction)"), to: answer.transaction,
-                at: now)
+            var response = SIPResponse(to: request, answer.code, toTag: "far-\(answer.transaction)")
+            if answer.code == 183 {
+                response.setBody(Array("v=0".utf8), type: .sdp)
+                far.respondReliably(response, to: answer.transaction, at: now)
+            } else {
+                far.respond(response, to: answer.transaction, at: now)
+            }
         }
         try drain()
         return true
+    }
+
+    /// Sends PRACK for the next reliable provisional response.
+    private mutating func acknowledge(_ response: SIPResponse, _ id: ClientTransactionID, _ path: TransportPath) {
+        guard let request = nearRequests[id], let dialogID = DialogID(incoming: response) else { return }
+        if early[dialogID] == nil { early[dialogID] = Dialog(uacRequest: request, response: response) }
+        guard early[dialogID]?.receiveProvisional(response) == .acknowledge,
+            let prack = early[dialogID]?.makePRACK(for: response)
+        else { return }
+        pracks.append(near.send(prack, to: NextHop(path), at: now))
     }
 
     private mutating func drain() throws {
@@ -101,6 +119,7 @@ private struct World {
                     isReliable: path.transport.isReliable, at: now)
             case .response(let response, let id, let path):
                 guard response.statusCode >= 200 else {
+                    acknowledge(response, id, path)
                     if id.isInvite, network.chance(0.2) { near.cancel(id, at: now) }
                     continue
                 }
@@ -127,7 +146,8 @@ private struct World {
                 requests[id] = request
                 openServers.insert(id)
                 if request.method == .invite {
-                    answers.start(Answer(transaction: id, code: 180), at: now + .milliseconds(50))
+                    let provisional = network.chance(0.4) ? 183 : 180
+                    answers.start(Answer(transaction: id, code: provisional), at: now + .milliseconds(50))
                     let final = network.chance(0.5) ? 200 : 486
                     answers.start(
                         Answer(transaction: id, code: final),
@@ -142,9 +162,16 @@ private struct World {
                 far.respond(SIPResponse(to: request, 487, toTag: "far-\(id)"), to: id, at: now)
             case .acknowledgementMissing: missingACKs += 1
             case .acknowledged: break
+            case .provisionalAcknowledged(_, prack: let prack, let id):
+                acknowledgedProvisionals += 1
+                openServers.insert(id)
+                far.respond(SIPResponse(to: prack, 200, toTag: nil), to: id, at: now)
+            case .provisionalNotAcknowledged(let id):
+                missingPRACKs += 1
+                guard let request = requests[id] else { continue }
+                far.respond(SIPResponse(to: request, 504, toTag: "far-\(id)"), to: id, at: now)
             case .ended(let id): #expect(openServers.remove(id) != nil, "ended twice")
-            case .response, .timedOut, .transportFailed, .endedClient, .provisionalAcknowledged,
-                .provisionalNotAcknowledged:
+            case .response, .timedOut, .transportFailed, .endedClient:
                 Issue.record("the far side got \(output)")
             }
         }
@@ -184,7 +211,7 @@ struct TransactionPropertyTests {
         while try world.step(until: milliseconds(60 * 200 + 200_000)) {}
 
         #expect(world.network.isQuiet)
-        for id in started {
+        for id in started + world.pracks {
             let outcome = world.outcomes[id] ?? []
             #expect(outcome.count == 1, "outcome \(outcome) of \(id), \(sample)")
             #expect(world.ended.contains(id), "\(id) has not ended, \(sample)")
@@ -197,6 +224,7 @@ struct TransactionPropertyTests {
             let completed = invites.filter { world.outcomes[$0]?.isDisjoint(with: [408, 503]) ?? false }
             #expect(completed.count == invites.count, "INVITEs failed, \(sample)")
             #expect(world.missingACKs == 0, "\(sample)")
+            #expect(world.missingPRACKs == 0 && world.acknowledgedProvisionals > 0, "\(sample)")
         }
         if sample.conditions.loss == 1 {
             #expect(started.allSatisfy { world.outcomes[$0] == [408] })

@@ -120,7 +120,8 @@ extension TransactionLayer {
     // MARK: Responses
 
     mutating func receive(_ response: SIPResponse, from path: TransportPath, at now: MonotonicTime) {
-        // §8.1.3.3: more than one Via means it is not for us. §18.1.2: nor is it when the sent-by is not ours.
+        // §8.1.3.3: more than one Via means it is not for us. That the branch is in our table says more than the sent-by
+        // (§18.1.2): it is 64 random bits.
         let vias = response.vias
         guard vias.count == 1, let branch = vias[0].branch, let cseq = response.cseq,
             let id = ClientTransactionID(branch: branch, method: cseq.method)

@@ -187,7 +187,8 @@ extension TransactionLayer {
             return respondStatelessly(to: request, 481, via: via, from: path)
         }
         let tag = entry.peer.localTag ?? random.hexToken(digitCount: 16)
-        let reported = !entry.wasCancelled && entry.transaction.isProceeding
+        // A 2xx that waits for its PRACK is an answer given.
+        let reported = !entry.wasCancelled && entry.heldSuccess == nil && entry.transaction.isProceeding
         if reported { entry.wasCancelled = true }
         settle(inviteID, &entry)
         let id = open(request, key, via, nil, from: path, at: now)
