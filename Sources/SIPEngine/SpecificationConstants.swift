@@ -26,10 +26,11 @@ enum SpecificationConstants {
 
 /// What one transaction layer holds at most.
 enum Limits {
-    /// Beyond it a new request outside any dialog gets 503, unless it is an emergency call.
-    static let serverTransactionCountMax = 4_096
+    /// Beyond it a new request outside any dialog gets 503, unless it is an emergency call. Over UDP an answered request
+    /// stays for 32 s: this is 512 requests a second.
+    static let serverTransactionCountMax = 16_384
     /// Beyond it every request gets 503, unless it is an emergency call.
-    static let serverTransactionCountHardMax = 8_192
+    static let serverTransactionCountHardMax = 32_768
     /// What Retry-After of that 503 says, in seconds.
     static let retryAfterSeconds = 5
     /// Reliable provisional responses of one INVITE that wait for their turn; further ones are sent unreliably.

@@ -3,7 +3,8 @@ import SignallingFormats
 
 /// What every server transaction keeps about its peer.
 struct ServerPeer: Sendable {
-    let request: SIPRequest
+    /// nil once the final response is given: what remains is small.
+    var request: SIPRequest?
     let key: ServerTransactionKey
     let mergeKey: MergeKey?
     let source: TransportPath
@@ -309,11 +310,12 @@ extension TransactionLayer {
     ) {
         guard let tag = response.to?.tag else { return }
         peer.localTag = tag
-        guard isDialogForming, response.statusCode > 100, let number = peer.request.cseq?.number else { return }
+        guard isDialogForming, response.statusCode > 100, let request = peer.request, let number = request.cseq?.number
+        else { return }
         let key = InviteKey(
             realm: peer.source.realm,
             dialog: DialogID(
-                callID: peer.request.callID, localTag: tag, remoteTag: peer.request.from?.tag ?? ""),
+                callID: request.callID, localTag: tag, remoteTag: request.from?.tag ?? ""),
             sequenceNumber: number)
         if keys.insert(key).inserted { inviteIDs[key] = id }
     }
@@ -405,7 +407,8 @@ extension TransactionLayer {
         while let output = entry.transaction.nextOutput() {
             switch output {
             case .transmitTrying:
-                let bytes = SIPResponse(to: entry.peer.request, 100, toTag: nil).bytes
+                guard let request = entry.peer.request else { continue }
+                let bytes = SIPResponse(to: request, 100, toTag: nil).bytes
                 entry.peer.lastResponse = bytes
                 outputs.append(.transmit(bytes, to: entry.peer.path))
             case .transmit:
@@ -417,6 +420,7 @@ extension TransactionLayer {
             }
         }
         guard !entry.transaction.isTerminated else { return }
+        if !entry.transaction.isProceeding { entry.peer.request = nil }
         schedule(.server(id), at: entry.nextDeadline)
         inviteServers[id] = entry
     }
@@ -430,6 +434,7 @@ extension TransactionLayer {
             }
         }
         guard !entry.transaction.isTerminated else { return }
+        if entry.transaction.isCompleted { entry.peer.request = nil }
         schedule(.server(id), at: entry.transaction.nextDeadline)
         nonInviteServers[id] = entry
     }
@@ -439,6 +444,6 @@ extension TransactionLayer {
         if serverIDs[peer.key] == id { serverIDs[peer.key] = nil }
         if let mergeKey = peer.mergeKey, mergeIDs[mergeKey] == id { mergeIDs[mergeKey] = nil }
         serversByRemote.removeElement(id, from: RemoteKey(peer.path))
-        if peer.request.method != .cancel { outputs.append(.ended(id)) }
+        if peer.key.method != .cancel { outputs.append(.ended(id)) }
     }
 }
