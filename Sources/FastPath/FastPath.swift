@@ -22,6 +22,7 @@ package final class FastPath {
     let program: RelayProgram?
     private var holds: [Attacher.Hold]
     private let rowNames: [String]
+    private var generation: UInt32 = 0
     private var counterIndices: [TransportAddress: UInt32] = [:]
     /// Oldest first, so that a run still under way on another CPU cannot count for the next owner of its index.
     private var freeIndices = Queue<UInt32>()
@@ -73,15 +74,18 @@ package final class FastPath {
             remove(flow.local)
             return .unsupported(obstacle)
         }
+        generation = generation == .max ? 1 : generation + 1
         if let index = counterIndices[flow.local] {
-            try program.update(relay_flow_key(flow.local), relay_flow(flow, counterIndex: index))
+            try program.update(
+                relay_flow_key(flow.local), relay_flow(flow, counterIndex: index, generation: generation))
             return .applied
         }
         try Self.permitRouteLookup()  // `sysctl net.ipv4.ip_forward=0` by anybody takes it back
         guard let index = freeIndices.popFirst() else { return .unsupported(.tableFull) }
         do throws(FastPathError) {
             try program.clearCounters(at: index)
-            try program.update(relay_flow_key(flow.local), relay_flow(flow, counterIndex: index))
+            try program.update(
+                relay_flow_key(flow.local), relay_flow(flow, counterIndex: index, generation: generation))
         } catch {
             freeIndices.append(index)
             throw error

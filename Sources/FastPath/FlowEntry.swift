@@ -46,7 +46,7 @@ extension relay_flow_key {
 
 extension relay_flow {
     /// All that a packet of this flow needs, computed once. The flow must be one that `obstacle(to:)` accepts.
-    init(_ flow: MediaFlow, counterIndex: UInt32) {
+    init(_ flow: MediaFlow, counterIndex: UInt32, generation: UInt32) {
         self.init()
         fill(&accepted_address, with: flow.acceptedSource.address.mappedBytes)
         fill(&source_address, with: flow.rewrittenSource.address.mappedBytes)
@@ -83,6 +83,7 @@ extension relay_flow {
         wrong_source = UInt8(
             flow.wrongSource == .drop ? RELAY_WRONG_SOURCE_DROP.rawValue : RELAY_WRONG_SOURCE_PASS.rawValue)
         counter_index = counterIndex
+        self.generation = generation
         payload_type_count = UInt8(flow.payloadTypes.count)
         fill(&payload_type_from, with: flow.payloadTypes.map(\.from))
         fill(&payload_type_to, with: flow.payloadTypes.map(\.to))

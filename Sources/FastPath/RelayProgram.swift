@@ -97,5 +97,9 @@ final class OwnedLink {
 
     init(owning descriptor: CInt) { self.descriptor = descriptor }
 
-    deinit { _ = close(descriptor) }
+    deinit {
+        // Closing alone would wait for copies in children that are just being started.
+        _ = bpf_link_detach(descriptor)
+        _ = close(descriptor)
+    }
 }

@@ -345,7 +345,7 @@ struct FixtureTests {
 
         let action: UInt32 =
             switch (fixture.end, sample.hook) {
-            case (.relayed, .xdp): fixture.hairpin ? XDP_TX.rawValue : XDP_REDIRECT.rawValue
+            case (.relayed, .xdp): XDP_REDIRECT.rawValue
             case (.relayed, .tc): 7  // TC_ACT_REDIRECT
             case (.passed, .xdp): XDP_PASS.rawValue
             case (.passed, .tc): UInt32.max  // TC_ACT_UNSPEC: on to the next filter

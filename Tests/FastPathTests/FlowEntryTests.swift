@@ -47,7 +47,7 @@ struct FlowEntryTests {
 
     @Test("holds the differences the checksums need")
     func differences() {
-        let entry = relay_flow(Self.v4, counterIndex: 7)
+        let entry = relay_flow(Self.v4, counterIndex: 7, generation: 3)
         var sum = OnesComplementSum()
         for word: UInt16 in [0xC000, 0x020A, 0xC000, 0x0201, 17] { sum.add(word) }
         #expect(entry.pseudo_header_sum == sum.word.bigEndian)

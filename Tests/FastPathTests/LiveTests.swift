@@ -149,6 +149,7 @@ struct LiveTests {
 
         // The way out is unknown: the socket behind gets the packet as it was sent.
         try topology.box.ip("neigh del 198.51.100.10 dev wan0")
+        usleep(300_000)  // what the program remembers of a next hop it forgets after a quarter of a second
         try phone.send(Frame.rtp(sequence: 5), to: ends.boxLAN)
         #expect(box.receive()?.bytes == Frame.rtp(sequence: 5))
         // The socket path answers; the kernel resolves the neighbour, and the next packet is relayed again.
@@ -167,6 +168,38 @@ struct LiveTests {
         fastPath.remove(ends.boxLAN)
         try phone.send(Frame.rtp(sequence: 7), to: ends.boxLAN)
         #expect(box.receive()?.bytes == Frame.rtp(sequence: 7), "the flow is gone")
+    }
+
+    @Test("follows a replaced flow at once and a changed neighbour soon", arguments: Path.allCases)
+    func follows(_ path: Path) throws {
+        let topology = try Topology()
+        let fastPath = try Self.start(path, topology)
+        let ends = Topology.Ends(.v6)
+        let phone = try topology.phone.run { try UDPSocket(ends.phone) }
+        let carrier = try topology.carrier.run { try UDPSocket(ends.carrier) }
+        #expect(try topology.apply(ends.outward, to: fastPath) == .applied)
+        try phone.send(Frame.rtp(sequence: 1), to: ends.boxLAN)
+        #expect(carrier.receive()?.bytes == Frame.rtp(sequence: 1))
+
+        // Back to where it came from: another interface, another MAC address, other checksums.
+        var hairpin = ends.outward
+        hairpin.rewrittenSource = .init(ends.boxLAN.address, 20002)
+        hairpin.rewrittenDestination = .init(ends.phone.address, 4002)
+        let otherPhone = try topology.phone.run { try UDPSocket(hairpin.rewrittenDestination) }
+        #expect(try topology.apply(hairpin, to: fastPath) == .applied)
+        try phone.send(Frame.rtp(sequence: 2), to: ends.boxLAN)
+        let received = try #require(otherPhone.receive())
+        #expect(received.bytes == Frame.rtp(sequence: 2))
+        #expect(received.source == hairpin.rewrittenSource)
+
+        #expect(try topology.apply(ends.outward, to: fastPath) == .applied)
+        try phone.send(Frame.rtp(sequence: 3), to: ends.boxLAN)
+        #expect(carrier.receive()?.bytes == Frame.rtp(sequence: 3))
+        try topology.box.ip("neigh change 2001:db8:2::a lladdr 02:00:00:00:02:99 dev wan0")
+        usleep(300_000)
+        try phone.send(Frame.rtp(sequence: 4), to: ends.boxLAN)
+        #expect(carrier.receive() == nil, "sent to the address that is no longer the neighbour's")
+        #expect(fastPath.counters(for: ends.boxLAN)?.packets == 4)
     }
 
     struct Tagged: Sendable, CustomTestStringConvertible {

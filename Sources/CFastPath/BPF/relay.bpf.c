@@ -103,7 +103,8 @@ static __always_inline int xdp_relay(struct xdp_md *context, enum relay_outcome 
 	}
 
 	// The only other step that may fail, hence before the first write: make or remove room for a tag.
-	bool tag_out = plan.egress->vlan != 0;
+	const struct relay_next_hop *next_hop = &plan.counters->next_hop;
+	bool tag_out = next_hop->vlan != 0;
 	if (tagged != tag_out) {
 		if (bpf_xdp_adjust_head(context, tagged ? (int)sizeof(*tag) : -(int)sizeof(*tag))) {
 			*outcome = RELAY_PASSED_UNUSUAL;
@@ -123,7 +124,7 @@ static __always_inline int xdp_relay(struct xdp_md *context, enum relay_outcome 
 		if (network > end)
 			return XDP_DROP;
 		ethernet->h_proto = bpf_htons(ETH_P_8021Q);
-		tag->control = (control & ~bpf_htons(VLAN_IDENTIFIER_MASK)) | bpf_htons(plan.egress->vlan);
+		tag->control = (control & ~bpf_htons(VLAN_IDENTIFIER_MASK)) | bpf_htons(next_hop->vlan);
 		tag->protocol = protocol;
 	} else {
 		ethernet->h_proto = protocol;
@@ -141,9 +142,8 @@ static __always_inline int xdp_relay(struct xdp_md *context, enum relay_outcome 
 		update_checksum(udp, difference + plan.flow->address_difference);
 	}
 	count_relayed(&plan);
-	if (plan.egress->transmit_index == context->ingress_ifindex)
-		return XDP_TX;
-	return bpf_redirect(plan.egress->transmit_index, 0);
+	// Not XDP_TX, even where it came in: veth wakes its peer for that only if the peer has XDP, not for GRO.
+	return bpf_redirect(next_hop->transmit_index, 0);
 }
 
 SEC("xdp")
@@ -220,7 +220,8 @@ static __always_inline int tc_relay(struct __sk_buff *buffer, enum relay_outcome
 		return TC_ACT_SHOT;
 	finish_buffer_checksum(buffer, udp, difference, &plan);
 
-	__u16 vlan = plan.egress->vlan;
+	const struct relay_next_hop *next_hop = &plan.counters->next_hop;
+	__u16 vlan = next_hop->vlan;
 	if (buffer->vlan_present || vlan) {
 		__u16 priority = buffer->vlan_present ? buffer->vlan_tci & ~VLAN_IDENTIFIER_MASK : 0;
 		if ((buffer->vlan_present && bpf_skb_vlan_pop(buffer)) ||
@@ -230,7 +231,7 @@ static __always_inline int tc_relay(struct __sk_buff *buffer, enum relay_outcome
 		}
 	}
 	count_relayed(&plan);
-	return bpf_redirect(plan.egress->transmit_index, 0);
+	return bpf_redirect(next_hop->transmit_index, 0);
 }
 
 SEC("tc")

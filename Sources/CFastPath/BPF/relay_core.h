@@ -49,8 +49,7 @@ struct relay_interface_table interfaces SEC(".data.interfaces") = {};
 struct plan {
 	struct relay_flow *flow;
 	struct relay_flow_counters *counters;
-	struct relay_interface *egress;
-	struct bpf_fib_lookup route;
+	__u64 now;
 	__u16 udp_byte_count;
 	__u16 payload_word; // the first two payload bytes, as they will be
 	bool is_v6;
@@ -125,15 +124,33 @@ static __always_inline bool is_media(const __u8 *payload, void *end, struct plan
 }
 
 /// Where the rewritten packet goes, asked of the kernel as if our own socket had sent it: input interface `lo`.
-static __always_inline enum relay_outcome find_route(void *context, struct plan *plan)
+/// Remembers the answer.
+static __always_inline enum relay_outcome find_next_hop(void *context, void *network, __u32 byte_count,
+							struct plan *plan)
 {
+	struct relay_next_hop *next_hop = &plan->counters->next_hop;
+	struct relay_flow *flow = plan->flow;
+	struct relay_interface *egress;
+	struct bpf_fib_lookup route = {};
 	__u32 slot;
 
-	plan->route.l4_protocol = IPPROTO_UDP;
-	plan->route.sport = plan->flow->source_port;
-	plan->route.dport = plan->flow->destination_port;
-	plan->route.ifindex = LOOPBACK_INDEX;
-	switch (bpf_fib_lookup(context, &plan->route, sizeof(plan->route), 0)) {
+	route.l4_protocol = IPPROTO_UDP;
+	route.sport = flow->source_port;
+	route.dport = flow->destination_port;
+	route.ifindex = LOOPBACK_INDEX;
+	route.tot_len = byte_count;
+	if (plan->is_v6) {
+		route.family = ADDRESS_FAMILY_INET6;
+		route.flowinfo = *(__be32 *)network & bpf_htonl(0x0fffffff);
+		__builtin_memcpy(route.ipv6_src, flow->source_address, 16);
+		__builtin_memcpy(route.ipv6_dst, flow->destination_address, 16);
+	} else {
+		route.family = ADDRESS_FAMILY_INET;
+		route.tos = ((struct iphdr *)network)->tos;
+		route.ipv4_src = *(__u32 *)&flow->source_address[12];
+		route.ipv4_dst = *(__u32 *)&flow->destination_address[12];
+	}
+	switch (bpf_fib_lookup(context, &route, sizeof(route), 0)) {
 	case BPF_FIB_LKUP_RET_SUCCESS:
 		break;
 	case BPF_FIB_LKUP_RET_NO_NEIGH:
@@ -143,9 +160,16 @@ static __always_inline enum relay_outcome find_route(void *context, struct plan 
 	default:
 		return RELAY_PASSED_NO_ROUTE;
 	}
-	plan->egress = interface_at(plan->route.ifindex, &slot);
-	if (!plan->egress || !plan->egress->transmit_index)
+	egress = interface_at(route.ifindex, &slot);
+	if (!egress || !egress->transmit_index)
 		return RELAY_PASSED_FOREIGN_INTERFACE;
+	next_hop->expiry = plan->now + RELAY_NEXT_HOP_NANOSECONDS;
+	next_hop->generation = flow->generation;
+	next_hop->transmit_index = egress->transmit_index;
+	next_hop->vlan = egress->vlan;
+	next_hop->packet_byte_count_max = route.mtu_result;
+	__builtin_memcpy(next_hop->addresses, route.dmac, ETH_ALEN);
+	__builtin_memcpy(next_hop->addresses + ETH_ALEN, route.smac, ETH_ALEN);
 	return RELAY_RELAYED;
 }
 
@@ -225,27 +249,19 @@ static __always_inline enum relay_outcome decide(void *context, void *network, v
 	if (hops <= 1)
 		return RELAY_PASSED_TTL;
 
-	__builtin_memset(&plan->route, 0, sizeof(plan->route));
-	plan->route.tot_len = packet_byte_count;
-	if (plan->is_v6) {
-		plan->route.family = ADDRESS_FAMILY_INET6;
-		plan->route.flowinfo = *(__be32 *)v6 & bpf_htonl(0x0fffffff);
-		__builtin_memcpy(plan->route.ipv6_src, plan->flow->source_address, 16);
-		__builtin_memcpy(plan->route.ipv6_dst, plan->flow->destination_address, 16);
-	} else {
-		plan->route.family = ADDRESS_FAMILY_INET;
-		plan->route.tos = v4->tos;
-		plan->route.ipv4_src = *(__u32 *)&plan->flow->source_address[12];
-		plan->route.ipv4_dst = *(__u32 *)&plan->flow->destination_address[12];
-	}
-	return find_route(context, plan);
+	struct relay_next_hop *next_hop = &plan->counters->next_hop;
+	plan->now = bpf_ktime_get_coarse_ns();
+	if (next_hop->generation == plan->flow->generation && plan->now < next_hop->expiry &&
+	    packet_byte_count <= next_hop->packet_byte_count_max)
+		return RELAY_RELAYED;
+	return find_next_hop(context, network, packet_byte_count, plan);
 }
 
 static __always_inline void count_relayed(struct plan *plan)
 {
 	plan->counters->packets++;
 	plan->counters->bytes += plan->udp_byte_count - sizeof(struct udphdr);
-	plan->counters->last_arrival = bpf_ktime_get_coarse_ns();
+	plan->counters->last_arrival = plan->now;
 }
 
 /// True if the UDP checksum is what the stack leaves for a device to finish: the pseudo-header's sum, not inverted.
@@ -299,13 +315,11 @@ static __always_inline __u32 rewrite(void *network, void *end, const struct plan
 /// Copies in words: the compiler takes the header's type for unaligned and would copy byte by byte.
 static __always_inline void address_frame(struct ethhdr *ethernet, const struct plan *plan)
 {
-	__u16 *to = (__u16 *)ethernet;
-	const __u16 *destination = (const __u16 *)plan->route.dmac, *source = (const __u16 *)plan->route.smac;
+	__u32 *to = (__u32 *)ethernet;
+	const __u32 *from = (const __u32 *)plan->counters->next_hop.addresses;
 
-	for (int i = 0; i < 3; i++) {
-		to[i] = destination[i];
-		to[3 + i] = source[i];
-	}
+	for (int i = 0; i < 3; i++)
+		to[i] = from[i];
 }
 
 static __always_inline void update_checksum(struct udphdr *udp, __u32 difference)

@@ -34,12 +34,27 @@ struct relay_flow {
 	__u8 kind;
 	__u8 wrong_source;
 	__u32 counter_index;
+	/// Not 0, and another one each time the flow is applied: what was remembered of the old one is void.
+	__u32 generation;
 	__u8 payload_type_from[RELAY_PAYLOAD_TYPE_COUNT_MAX];
 	__u8 payload_type_to[RELAY_PAYLOAD_TYPE_COUNT_MAX];
 	__u8 payload_type_count;
 	__u8 zero[3];
 };
-_Static_assert(sizeof(struct relay_flow) == 80, "shared with the BPF program");
+_Static_assert(sizeof(struct relay_flow) == 84, "shared with the BPF program");
+
+#define RELAY_NEXT_HOP_NANOSECONDS 250000000
+
+/// What the kernel's routing said, for the program alone to remember: long enough to spare most look-ups, short enough
+/// that a changed route or neighbour is followed before anybody hears it.
+struct relay_next_hop {
+	__u64 expiry; // nanoseconds of CLOCK_MONOTONIC
+	__u32 generation; // of the flow it was asked for; 0: nothing is remembered
+	__u32 transmit_index;
+	__u16 vlan;
+	__u16 packet_byte_count_max;
+	__u8 addresses[12]; // Ethernet destination and source, as they stand in a frame
+};
 
 /// One per flow and CPU, at counter_index.
 struct relay_flow_counters {
@@ -48,8 +63,9 @@ struct relay_flow_counters {
 	__u64 wrong_source;
 	__u64 malformed;
 	__u64 last_arrival; // nanoseconds of CLOCK_MONOTONIC, as coarse as the tick; 0 before the first packet
+	struct relay_next_hop next_hop;
 };
-_Static_assert(sizeof(struct relay_flow_counters) == 40, "shared with the BPF program");
+_Static_assert(sizeof(struct relay_flow_counters) == 72, "shared with the BPF program");
 
 /// How a packet of a known flow ended. The first four are final, the others pass it up, untouched, to the socket.
 enum relay_outcome {
