@@ -155,10 +155,8 @@ package struct MediaEngine: Sendable {
                 let key = EndpointKey(leg: leg, stream: index, isRTCP: isRTCP)
                 timers.stop(.learning(key))
                 timers.stop(.decision(key))
-                if endpoint.applied != nil {
-                    outputs.append(.removeFlow(local: endpoint.local))
-                    awaited.insert(endpoint.local)
-                }
+                if endpoint.applied != nil { outputs.append(.removeFlow(local: endpoint.local)) }
+                if endpoint.applied != nil || endpoint.awaitsLastCounters { awaited.insert(endpoint.local) }
                 outputs.append(.release(endpoint.local))
             }
             let rest = stream.bindFailed ? Limits.portRestAfterBindFailure : Limits.portRest
@@ -302,6 +300,7 @@ package struct MediaEngine: Sendable {
             receive(bytes, from: source, at: key, now: now)
         case .counters(let local, let counters):
             guard let key = endpoints[local] else { return }
+            modify(key) { $0.awaitsLastCounters = false }
             if closing[key.leg] != nil {
                 modify(key) { $0.update(counters) }
                 closing[key.leg]?.awaited.remove(local)

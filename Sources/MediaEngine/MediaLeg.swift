@@ -52,6 +52,8 @@ struct Endpoint: Sendable {
     /// nil: not said yet.
     var isInKernel: Bool?
     var appliedAt = MonotonicTime.zero
+    /// The flow was removed and the reply with its last counters has not come.
+    var awaitsLastCounters = false
 
     /// Counters of earlier lives of the flow, of its present one, and of what came through the socket.
     var past = MediaFlowCounters()

@@ -240,6 +240,7 @@ extension MediaEngine {
             }
             endpoint.applied = flow
             endpoint.appliedAt = now
+            endpoint.awaitsLastCounters = flow == nil
         }
         outputs.append(flow.map { .applyFlow($0) } ?? .removeFlow(local: endpoint.local))
     }

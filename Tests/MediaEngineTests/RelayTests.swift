@@ -171,6 +171,24 @@ struct RelayTests {
         #expect(rest.events.count == 1)
         #expect(bench.engine.nextDeadline == nil)
     }
+
+    @Test("both legs of a call ended in one go wait for their own last counters")
+    func closedTogether() throws {
+        var bench = try Bench()
+        bench.engine.closeLeg(bench.phone, at: seconds(5))
+        bench.engine.closeLeg(bench.carrier, at: seconds(5))
+        let outputs = bench.drain()
+        #expect(outputs.events.isEmpty)
+        for local in outputs.removed {
+            let packets: UInt64 = local == bench.phoneLocal ? 200 : local == bench.carrierLocal ? 300 : 1
+            bench.engine.handle(.counters(local: local, .init(packets: packets)), at: seconds(5))
+        }
+        var packets: [MediaLegID: [UInt64]] = [:]
+        for case .closed(let leg, let statistics) in bench.drain().events {
+            packets[leg] = statistics.flatMap { [$0.rtp.packets, $0.rtcp.packets] }
+        }
+        #expect(packets == [bench.phone: [200, 1], bench.carrier: [300, 1]])
+    }
 }
 
 @Suite("Silence and dead calls")
