@@ -9,6 +9,9 @@ package struct RandomSource: RandomNumberGenerator, Sendable {
     /// SplitMix64: repeatable, for tests only.
     package init(seed: UInt64) { seeded = seed }
 
+    /// An independent source for a part of the owner; a seeded one stays repeatable.
+    package mutating func fork() -> RandomSource { seeded == nil ? RandomSource() : RandomSource(seed: next()) }
+
     package mutating func next() -> UInt64 {
         guard var state = seeded else { return system.next() }
         state &+= 0x9E37_79B9_7F4A_7C15

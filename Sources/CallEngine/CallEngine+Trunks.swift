@@ -1,0 +1,112 @@
+import Primitives
+import SIPEngine
+import SignallingFormats
+
+// Trunks: OPTIONS ping, evidence from calls, registration, credentials.
+extension CallEngine {
+    mutating func addTrunk(_ name: String, _ settings: CallEngineSettings.Trunk, at now: MonotonicTime) {
+        let source = random.fork()
+        trunks[name] = Trunk(
+            name: name, settings: settings, health: Trunk.Health(settings.health),
+            registration: settings.registration.map { makeRegistration($0, of: settings, random: source) },
+            digest: DigestClient(hash: hash, random: random.fork()))
+        if let health = settings.health {
+            // Spread over the interval, so that trunks are not all asked in the same instant.
+            let share = Int64(random.next() % 1_000)
+            timers.start(.ping(trunk: name), at: now + health.interval * Int(share) / 1_000)
+        }
+        startRegistration(name, at: now)
+    }
+
+    mutating func removeTrunk(_ name: String, at now: MonotonicTime) {
+        timers.stop(.ping(trunk: name))
+        timers.stop(.pingTimeout(trunk: name))
+        unregister(name, at: now)
+        trunks[name] = nil
+    }
+
+    // MARK: Health
+
+    mutating func ping(_ name: String, at now: MonotonicTime) {
+        guard let trunk = trunks[name], let health = trunk.settings.health else { return }
+        timers.start(.ping(trunk: name), at: now + health.interval)
+        var request = makeTrunkRequest(.options, trunk.settings)
+        request.headers.append(.accept, "application/sdp")
+        let transaction = transactions.send(request, to: trunk.nextHop, at: now)
+        clientOwners[transaction] = .ping(trunk: name, sent: now)
+        trunks[name]?.ping = transaction
+        timers.start(.pingTimeout(trunk: name), at: now + health.timeout)
+    }
+
+    /// A request to the carrier itself, outside any dialog.
+    private mutating func makeTrunkRequest(_ method: SIPMethod, _ trunk: CallEngineSettings.Trunk) -> SIPRequest {
+        let host = trunk.registration?.domain.flatMap { SIPHost($0) } ?? .address(trunk.peer.address)
+        let port = trunk.registration?.domain == nil && trunk.peer.port != 5060 ? trunk.peer.port : nil
+        let uri = URI.sip(SIPURI(host: host, port: port))
+        let own = contact(user: nil, realm: trunk.realm, transport: trunk.transport == .tcp ? .tcp : .udp)
+        var from = NameAddress(
+            uri: .sip(
+                SIPURI(host: settings.realms[trunk.realm].map { .address($0.endpoint.address) } ?? .name("invalid"))))
+        from.tag = random.hexToken(digitCount: 16)
+        var request = SIPRequest(method: method, requestURI: uri)
+        request.headers.append(.maxForwards, "70")
+        request.headers.append(.from, from.text)
+        request.headers.append(.to, NameAddress(uri: uri).text)
+        request.headers.append(.callID, random.hexToken(digitCount: 32))
+        request.headers.append(.cseq, CSeq(number: 1, method: method).text)
+        request.headers.append(.contact, own.text)
+        if !settings.userAgent.isEmpty { request.headers.append(.userAgent, settings.userAgent) }
+        return request
+    }
+
+    mutating func pingTimedOut(_ name: String, at now: MonotonicTime) {
+        guard let transaction = trunks[name]?.ping else { return }
+        trunks[name]?.ping = nil
+        clientOwners[transaction] = nil
+        note(name, success: false, reason: "no answer to OPTIONS", at: now)
+    }
+
+    mutating func pingAnswered(
+        _ name: String, _ transaction: ClientTransactionID, _ response: SIPResponse, sent: MonotonicTime,
+        at now: MonotonicTime
+    ) {
+        guard response.statusCode >= 200, trunks[name]?.ping == transaction else { return }
+        trunks[name]?.ping = nil
+        trunks[name]?.roundTrip = now - sent
+        timers.stop(.pingTimeout(trunk: name))
+        // Any answer shows a living SIP stack; 503 and a 408 of somebody in between say it is of no use.
+        let isAlive = response.statusCode != 503 && response.statusCode != 408
+        note(name, success: isAlive, reason: "OPTIONS answered \(response.statusCode)", at: now)
+    }
+
+    mutating func pingFailed(
+        _ name: String, _ transaction: ClientTransactionID, reason: String, at now: MonotonicTime
+    ) {
+        guard trunks[name]?.ping == transaction else { return }
+        trunks[name]?.ping = nil
+        timers.stop(.pingTimeout(trunk: name))
+        note(name, success: false, reason: reason, at: now)
+    }
+
+    private mutating func note(_ name: String, success: Bool, reason: String, at now: MonotonicTime) {
+        switch trunks[name]?.health.note(success: success) {
+        case .wentUp?: emit(.trunkUp(name))
+        case .wentDown?: emit(.trunkDown(name, reason: reason))
+        case .some(.none), nil: break
+        }
+    }
+
+    /// What a response to an INVITE, or its absence (408), says about the trunk.
+    mutating func noteEvidence(of attempt: Attempt, _ statusCode: Int, at now: MonotonicTime) {
+        guard let name = attempt.target.peer.trunkName else { return }
+        note(
+            name, success: statusCode != 408 && statusCode != 503,
+            reason: statusCode == 408 ? "no answer to INVITE" : "INVITE answered \(statusCode)", at: now)
+    }
+
+    // MARK: Credentials
+
+    mutating func authorize(_ request: inout SIPRequest, after response: SIPResponse, trunk name: String) -> Bool {
+        trunks[name]?.authorize(&request, after: response) ?? false
+    }
+}

@@ -1,0 +1,310 @@
+import MediaEngine
+import MediaFormats
+import Primitives
+import SIPEngine
+import SignallingFormats
+
+/// The back-to-back user agent: takes calls on one side, places them on the other, and relays their media.
+///
+/// Owns the SIP transactions, the registrar, the trunks and the media engine; composition drives only this: hand in
+/// inputs with the time, drain `nextOutput()` to nil, call `advance(to:)` at `nextDeadline`.
+package struct CallEngine: Sendable {
+    package enum Input: Sendable {
+        case received(SIPMessage, from: TransportPath)
+        /// Could not be parsed; what was salvaged of a request suffices for a 400.
+        case malformed(SIPRequest?, from: TransportPath)
+        case transportFailed(TransportPath, reason: String)
+        case connectionClosed(TransportPath)
+        /// Arrived at a bound media socket.
+        case mediaDatagram(local: TransportAddress, source: TransportAddress, bytes: [UInt8])
+        case mediaCounters(local: TransportAddress, MediaFlowCounters)
+        case mediaBindFailed(local: TransportAddress, reason: String)
+        /// Whether the kernel relays this flow.
+        case flowApplied(local: TransportAddress, inKernel: Bool)
+    }
+
+    package enum Output: Sendable {
+        case transmit([UInt8], to: TransportPath)
+        case closeConnection(TransportPath)
+        case bindMedia(TransportAddress)
+        case releaseMedia(TransportAddress)
+        case applyFlow(MediaFlow)
+        /// Feed the last counters back as `Input.mediaCounters`.
+        case removeFlow(local: TransportAddress)
+        /// Feed the counters back as `Input.mediaCounters` at once.
+        case readCounters(local: TransportAddress)
+        case forwardMedia([UInt8], from: TransportAddress, to: TransportAddress)
+        case event(CallEvent)
+        case callEnded(CallSummary)
+    }
+
+    /// What a server transaction belongs to, once its request has been taken up.
+    enum ServerOwner: Hashable, Sendable {
+        case invite(CallID)
+        case relay(CallID, RelayID)
+        /// A re-INVITE we answered ourselves; its ACK or the lack of it matters to the dialog.
+        case localReinvite(DialogReference)
+    }
+
+    /// What a client transaction belongs to.
+    enum ClientOwner: Sendable {
+        case invite(CallID, AttemptID)
+        case relay(CallID, RelayID)
+        case refresh(DialogReference)
+        case bye(DialogReference, authorizationCount: Int)
+        case prack(DialogReference)
+        /// An INVITE whose call is over: what still answers is acknowledged and hung up on.
+        case stray(SIPRequest, NextHop)
+        case ping(trunk: String, sent: MonotonicTime)
+        case registration(trunk: String)
+    }
+
+    enum TimerKey: Hashable, Sendable {
+        case attempt(CallID, AttemptID)
+        case ring(CallID)
+        case session(DialogReference)
+        /// Our own re-INVITE met one of the peer (RFC 3261 §14.1).
+        case glare(DialogReference)
+        case ping(trunk: String)
+        case pingTimeout(trunk: String)
+        case summary(CallID)
+    }
+
+    package private(set) var settings: CallEngineSettings
+    var routes: [CompiledRoute]
+    var random: RandomSource
+    var transactions: TransactionLayer
+    var registrar: Registrar
+    var digest: DigestServer
+    let hash: any DigestHash
+    var media: MediaEngine
+    var trunks: [String: Trunk] = [:]
+
+    var calls: [CallID: Call] = [:]
+    private var lastCallID: UInt64 = 0
+    /// Calls not ending; what the limit counts.
+    var activeCallCount = 0
+    var dialogs: [DialogID: DialogReference] = [:]
+    var serverOwners: [ServerTransactionID: ServerOwner] = [:]
+    var clientOwners: [ClientTransactionID: ClientOwner] = [:]
+    var mediaOwners: [MediaLegID: (call: CallID, side: CallSide)] = [:]
+    var timers = TimerTable<TimerKey>()
+    var counters = CallEngineCounters()
+    var isShuttingDown = false
+    private var outputs = Queue<Output>()
+
+    package init(
+        settings: CallEngineSettings, hash: any DigestHash, random: RandomSource, at now: MonotonicTime
+    ) {
+        self.settings = settings
+        self.random = random
+        self.hash = hash
+        routes = Self.compile(settings.routes)
+        transactions = TransactionLayer(endpoints: Self.endpoints(settings), random: self.random.fork())
+        registrar = Registrar()
+        digest = DigestServer(realm: settings.domain, algorithms: settings.digestAlgorithms, hash: hash, random: self.random.fork())
+        media = MediaEngine(
+            realms: Self.mediaRealms(settings), settings: Self.mediaSettings(settings), random: self.random.fork())
+        for (name, trunk) in settings.trunks { addTrunk(name, trunk, at: now) }
+        drain(at: now)
+    }
+
+    // MARK: Driving
+
+    package mutating func handle(_ input: Input, at now: MonotonicTime) {
+        switch input {
+        case .received(let message, let path): receive(message, from: path, at: now)
+        case .malformed(let request, let path): receiveMalformed(request, from: path, at: now)
+        case .transportFailed(let path, let reason):
+            transactions.handle(.transportFailed(path, reason: reason), at: now)
+        case .connectionClosed(let path): connectionClosed(path, at: now)
+        case .mediaDatagram(let local, let source, let bytes):
+            media.handle(.datagram(local: local, source: source, bytes: bytes), at: now)
+        case .mediaCounters(let local, let counters): media.handle(.counters(local: local, counters), at: now)
+        case .mediaBindFailed(let local, let reason):
+            emit(.mediaBindFailed(local, reason: reason))
+            media.handle(.bindFailed(local: local), at: now)
+        case .flowApplied(let local, let inKernel):
+            media.handle(.flowApplied(local: local, inKernel: inKernel), at: now)
+        }
+        drain(at: now)
+    }
+
+    package mutating func advance(to now: MonotonicTime) {
+        transactions.advance(to: now)
+        media.advance(to: now)
+        drain(at: now)
+        while let timer = timers.popDue(now) {
+            fire(timer, at: now)
+            drain(at: now)
+        }
+        advanceRegistrar(to: now)
+        advanceRegistrations(to: now)
+        drain(at: now)
+    }
+
+    package mutating func nextOutput() -> Output? { outputs.popFirst() }
+
+    package var nextDeadline: MonotonicTime? {
+        [transactions.nextDeadline, media.nextDeadline, timers.earliest, registrar.nextDeadline, registrationDeadline]
+            .compactMap { $0 }.min()
+    }
+
+    /// Takes new settings; live calls and the registrations of stations that stay are not touched.
+    package mutating func reconfigure(_ new: CallEngineSettings, at now: MonotonicTime) {
+        var new = new
+        for setting in Self.settingsThatNeedRestart(from: settings, to: new) {
+            emit(.restartRequired(setting: setting))
+        }
+        let old = settings
+        new.realms = old.realms
+        new.domain = old.domain
+        settings = new
+        routes = Self.compile(new.routes)
+        media.reconfigure(realms: Self.mediaRealms(new), settings: Self.mediaSettings(new), at: now)
+        reconfigureStations(from: old, at: now)
+        reconfigureTrunks(from: old, at: now)
+        drain(at: now)
+    }
+
+    /// Ends all calls and takes our registrations back; drain outputs until both are through or patience ends.
+    package mutating func shutdown(at now: MonotonicTime) {
+        isShuttingDown = true
+        releaseAll(at: now)
+        unregisterAll(at: now)
+        drain(at: now)
+    }
+
+    // MARK: What the parts say
+
+    mutating func emit(_ event: CallEvent) { outputs.append(.event(event)) }
+
+    mutating func output(_ output: Output) { outputs.append(output) }
+
+    mutating func newCallID() -> CallID {
+        lastCallID += 1
+        return CallID(rawValue: lastCallID)
+    }
+
+    /// Until neither transactions nor media have anything more to say: each may cause more of the other.
+    private mutating func drain(at now: MonotonicTime) {
+        while true {
+            if let output = transactions.nextOutput() {
+                handle(output, at: now)
+            } else if let output = media.nextOutput() {
+                handle(output, at: now)
+            } else {
+                return
+            }
+        }
+    }
+
+    private mutating func handle(_ output: TransactionLayer.Output, at now: MonotonicTime) {
+        switch output {
+        case .transmit(let bytes, let path): outputs.append(.transmit(bytes, to: path))
+        case .request(let request, let transaction, let path):
+            handle(request, transaction, from: path, at: now)
+        case .cancelled(let transaction): cancelled(transaction, at: now)
+        case .acknowledged(let transaction, let ack): acknowledged(transaction, ack, at: now)
+        case .acknowledgementMissing(let transaction): acknowledgementMissing(transaction, at: now)
+        case .provisionalAcknowledged(let transaction, let prack, let prackTransaction):
+            provisionalAcknowledged(transaction, prack, prackTransaction, at: now)
+        case .provisionalNotAcknowledged(let transaction): provisionalNotAcknowledged(transaction, at: now)
+        case .response(let response, let transaction, let path):
+            handle(response, transaction, from: path, at: now)
+        case .timedOut(let transaction): failed(transaction, .timedOut, at: now)
+        case .transportFailed(let transaction, let reason):
+            failed(transaction, .transportFailed(reason), at: now)
+        case .ended(let transaction): serverOwners[transaction] = nil
+        case .endedClient(let transaction): endedClient(transaction, at: now)
+        }
+    }
+
+    private mutating func handle(_ output: MediaEngine.Output, at now: MonotonicTime) {
+        switch output {
+        case .bind(let local): outputs.append(.bindMedia(local))
+        case .release(let local): outputs.append(.releaseMedia(local))
+        case .applyFlow(let flow): outputs.append(.applyFlow(flow))
+        case .removeFlow(let local): outputs.append(.removeFlow(local: local))
+        case .readCounters(let local): outputs.append(.readCounters(local: local))
+        case .forward(let bytes, let source, let destination):
+            outputs.append(.forwardMedia(bytes, from: source, to: destination))
+        case .event(let event): handle(event, at: now)
+        }
+    }
+
+    private mutating func fire(_ timer: TimerKey, at now: MonotonicTime) {
+        switch timer {
+        case .attempt(let call, let attempt): attemptTimedOut(call, attempt, at: now)
+        case .ring(let call): ringTimedOut(call, at: now)
+        case .session(let dialog): sessionTimerFired(dialog, at: now)
+        case .glare(let dialog): refresh(dialog, at: now)
+        case .ping(let trunk): ping(trunk, at: now)
+        case .pingTimeout(let trunk): pingTimedOut(trunk, at: now)
+        case .summary(let call): giveSummary(call, at: now)
+        }
+    }
+}
+
+extension CallEngine {
+    static func endpoints(_ settings: CallEngineSettings) -> [RealmID: LocalSIPEndpoint] {
+        settings.realms.mapValues { realm in
+            var transports: Set<SIPTransport> = []
+            if realm.usesUDP { transports.insert(.udp) }
+            if realm.usesTCP { transports.insert(.tcp) }
+            return LocalSIPEndpoint(address: realm.endpoint, transports: transports)
+        }
+    }
+
+    static func mediaRealms(_ settings: CallEngineSettings) -> [RealmID: MediaRealm] {
+        settings.realms.mapValues { MediaRealm(address: $0.endpoint.address, ports: $0.mediaPorts) }
+    }
+
+    static func mediaSettings(_ settings: CallEngineSettings) -> MediaSettings {
+        MediaSettings(
+            learningWindow: settings.media.learningWindow, inactivityTimeout: settings.media.inactivityTimeout,
+            silenceEvent: settings.media.silenceEvent)
+    }
+
+    static func settingsThatNeedRestart(from old: CallEngineSettings, to new: CallEngineSettings) -> [String] {
+        var names: [String] = []
+        if old.domain != new.domain { names.append("system.domain") }
+        for realm in Set(old.realms.keys).union(new.realms.keys).sorted(by: { $0.rawValue < $1.rawValue })
+        where old.realms[realm] != new.realms[realm] {
+            names.append("realms.\(realm)")
+        }
+        return names
+    }
+}
+
+/// Bounds that are ours to choose; those of the standards are where they apply.
+enum Limits {
+    /// Contacts that ring at once.
+    static let branchCountMax = 10
+    /// Early dialogs of one call; a downstream proxy that forks wider is answered by CANCEL's silence.
+    static let forkCountMax = 16
+    /// Requests inside dialogs on their way through one call.
+    static let relayCountMax = 8
+    static let streamCountMax = 8
+    static let authorizationCountMax = 2
+    static let retryAfterSeconds = 10
+    /// How long the last media counters are waited for before the summary goes without them.
+    static let summaryDelay = Duration.seconds(1)
+}
+
+/// What went by since start; every refusal has its own.
+struct CallEngineCounters: Sendable {
+    var callsAdmitted: UInt64 = 0
+    var callsAnswered: UInt64 = 0
+    var callsRefused: UInt64 = 0
+    var unknownSources: UInt64 = 0
+    var malformed: UInt64 = 0
+    var challenges: UInt64 = 0
+    var authenticationFailures: UInt64 = 0
+    var unknownDialogs: UInt64 = 0
+    var loops: UInt64 = 0
+    var glare: UInt64 = 0
+    var headersWithheld: UInt64 = 0
+    var strayAnswers: UInt64 = 0
+    var capacityRefusals: UInt64 = 0
+}

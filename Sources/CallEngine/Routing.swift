@@ -1,0 +1,219 @@
+import Primitives
+import SIPEngine
+import SignallingFormats
+
+/// Who is calling, as the other side is to see it.
+struct CallerIdentity: Sendable {
+    var displayName: String?
+    /// User part of From: an extension or a number.
+    var user: String
+    /// The caller asked to be hidden (RFC 3323): From says nothing, the asserted identity crosses with Privacy.
+    var isAnonymous = false
+    /// What we vouch for (RFC 3325).
+    var assertedUser: String?
+    var assertedDisplayName: String?
+}
+
+/// Where an INVITE is to go, or why nowhere.
+enum RoutingResult: Sendable {
+    case targets([[Target]])
+    case refused(Int, reason: String? = nil, retryAfterSeconds: Int? = nil)
+}
+
+// Routing decides where; admission (CallEngine+Admission) decides whether. Emergency calls will keep the first and
+// skip the second.
+extension CallEngine {
+    /// A route with its pattern compiled.
+    struct CompiledRoute: Sendable {
+        let pattern: DialPattern
+        let route: CallEngineSettings.Route
+    }
+
+    /// A route whose pattern cannot be read matches nothing; the configuration has refused it before.
+    static func compile(_ routes: [CallEngineSettings.Route]) -> [CompiledRoute] {
+        routes.compactMap { route in
+            guard let pattern = try? DialPattern(parsing: route.pattern) else { return nil }
+            return CompiledRoute(pattern: pattern, route: route)
+        }
+    }
+
+    /// The user part of the Request-URI, and of a tel URI its number; nil for a scheme or host we do not serve.
+    func dialledUser(of request: SIPRequest, realm: RealmID) -> RoutingURI {
+        switch request.requestURI {
+        case .tel(let uri): .user(uri.digits)
+        case .other: .unsupportedScheme
+        case .sip(let uri) where uri.isSecure: .unsupportedScheme
+        case .sip(let uri): isOurs(uri.host, realm: realm) ? .user(uri.user ?? "") : .foreign
+        }
+    }
+
+    enum RoutingURI: Sendable {
+        case user(String)
+        case foreign
+        case unsupportedScheme
+    }
+
+    /// Whether a host in a URI means this box.
+    func isOurs(_ host: SIPHost, realm: RealmID) -> Bool {
+        switch host {
+        case .name(let name): name.lowercased() == settings.domain.lowercased()
+        case .address(let address): settings.realms.values.contains { $0.endpoint.address == address }
+        }
+    }
+
+    func route(_ request: SIPRequest, from peer: Peer, user: String, callerPath: TransportPath) -> RoutingResult {
+        switch peer {
+        case .station: routeFromStation(user: user, callerPath: callerPath)
+        case .trunk(_, let trunk): routeFromTrunk(request, trunk: trunk, user: user, callerPath: callerPath)
+        }
+    }
+
+    private func routeFromStation(user: String, callerPath: TransportPath) -> RoutingResult {
+        if settings.stations[user] != nil { return ring([user], except: callerPath) }
+        guard let number = DialledNumber.normalized(user) else { return .refused(404) }
+        if settings.stations[number] != nil { return ring([number], except: callerPath) }
+        if let users = DialledNumber.lookUp(number, in: settings.numbers) { return ring(users, except: callerPath) }
+        for compiled in routes where compiled.pattern.matches(number) {
+            let route = compiled.route
+            return trunkTargets(route.trunks, number: route.prepend + number.dropFirst(route.strip))
+        }
+        return .refused(404)
+    }
+
+    private func routeFromTrunk(
+        _ request: SIPRequest, trunk: CallEngineSettings.Trunk, user: String, callerPath: TransportPath
+    ) -> RoutingResult {
+        var called = user
+        // A carrier we register with may send calls to the registered contact; the number is then in To.
+        if user == trunk.registration?.credentials.username {
+            switch request.to?.uri {
+            case .sip(let uri)?: called = uri.user ?? user
+            case .tel(let uri)?: called = uri.digits
+            case .other?, nil: break
+            }
+        }
+        guard let number = DialledNumber.normalized(called),
+            let users = DialledNumber.lookUp(number, in: settings.numbers)
+        else { return .refused(404) }
+        return ring(users, except: callerPath)
+    }
+
+    /// All contacts of these stations ring together.
+    private func ring(_ users: [String], except callerPath: TransportPath) -> RoutingResult {
+        var targets: [Target] = []
+        for user in users {
+            guard let station = settings.stations[user] else { continue }
+            for binding in registrar.bindings(for: user) where binding.path != callerPath {
+                targets.append(
+                    Target(
+                        peer: .station(user: user, station), number: user, requestURI: binding.contact,
+                        nextHop: NextHop(binding.path)))
+            }
+        }
+        guard !targets.isEmpty else { return .refused(480) }
+        return .targets([Array(targets.prefix(Limits.branchCountMax))])
+    }
+
+    /// One trunk after the other; those that are down only when all are, those that are full never.
+    private func trunkTargets(_ names: [String], number: String) -> RoutingResult {
+        let known = names.compactMap { name in trunks[name].map { (name: name, trunk: $0) } }
+        guard !known.isEmpty else { return .refused(404) }
+        let free = known.filter { entry in
+            entry.trunk.settings.callsMax.map { callCount(ofTrunk: entry.name) < $0 } ?? true
+        }
+        guard !free.isEmpty else {
+            return .refused(503, reason: "All trunks busy", retryAfterSeconds: Limits.retryAfterSeconds)
+        }
+        let up = free.filter { !$0.trunk.health.isDown }
+        return .targets(
+            (up.isEmpty ? free : up).map { entry in
+                [
+                    Target(
+                        peer: .trunk(name: entry.name, entry.trunk.settings), number: number,
+                        requestURI: Self.trunkURI(user: number, entry.trunk.settings),
+                        nextHop: entry.trunk.nextHop)
+                ]
+            })
+    }
+
+    /// `sip:<number>@<carrier's domain or peer>`.
+    static func trunkURI(user: String, _ trunk: CallEngineSettings.Trunk) -> URI {
+        if let domain = trunk.registration?.domain.flatMap({ SIPHost($0) }) {
+            return .sip(SIPURI(user: user, host: domain))
+        }
+        return .sip(
+            SIPURI(
+                user: user, host: .address(trunk.peer.address), port: trunk.peer.port == 5060 ? nil : trunk.peer.port))
+    }
+
+    /// Calls that go through a trunk now, in either direction.
+    func callCount(ofTrunk name: String) -> Int {
+        calls.values.count { call in
+            guard !call.isEnding else { return false }
+            return call.callerPeer.trunkName == name
+                || call.attempts.contains { $0.target.peer.trunkName == name && ($0.isOpen || $0.state == .answered) }
+        }
+    }
+
+    // Who is calling
+
+    func identity(of request: SIPRequest, from peer: Peer) -> CallerIdentity {
+        let from = request.from
+        let privacy = request.headers.values(.privacy).flatMap { $0.split(separator: ";").map(String.init) }
+        let wantsPrivacy = privacy.contains { ["id", "user", "header", "full"].contains($0.lowercased()) }
+        switch peer {
+        case .station(let user, let station):
+            let hidden = from?.uri.sip?.user?.lowercased() == "anonymous" || wantsPrivacy
+            let display = station.displayName ?? from?.displayName
+            return CallerIdentity(
+                displayName: display, user: user, isAnonymous: hidden, assertedUser: user, assertedDisplayName: display)
+        case .trunk:
+            let asserted = request.nameAddress(.pAssertedIdentity)
+            let user = Self.user(of: from?.uri) ?? "anonymous"
+            return CallerIdentity(
+                displayName: from?.displayName, user: user,
+                isAnonymous: wantsPrivacy || user.lowercased() == "anonymous",
+                assertedUser: Self.user(of: asserted?.uri), assertedDisplayName: asserted?.displayName)
+        }
+    }
+
+    static func user(of uri: URI?) -> String? {
+        switch uri {
+        case .sip(let uri)?: uri.user
+        case .tel(let uri)?: uri.digits
+        case .other?, nil: nil
+        }
+    }
+
+    /// From and, when there is one to give, P-Asserted-Identity towards a target.
+    func present(_ identity: CallerIdentity, callerPeer: Peer, to peer: Peer) -> (from: NameAddress, asserted: String?)
+    {
+        var user = identity.user
+        var asserted = identity.assertedUser
+        let host: SIPHost
+        switch peer {
+        case .station: host = SIPHost(settings.domain) ?? .name("invalid")
+        case .trunk(_, let trunk):
+            // A trunk sees numbers, never extensions: the station's, or the registered user when it has none.
+            if case .station(_, let station) = callerPeer {
+                let number = station.number ?? trunk.registration?.credentials.username ?? user
+                user = number
+                asserted = number
+            }
+            host =
+                trunk.registration?.domain.flatMap { SIPHost($0) }
+                ?? settings.realms[trunk.realm].map { .address($0.endpoint.address) } ?? .name("invalid")
+        }
+        let assertedText = asserted.map {
+            NameAddress(displayName: identity.assertedDisplayName, uri: .sip(SIPURI(user: $0, host: host))).text
+        }
+        guard !identity.isAnonymous else {
+            let from = NameAddress(
+                displayName: "Anonymous", uri: .sip(SIPURI(user: "anonymous", host: .name("anonymous.invalid"))))
+            // Stations are not told who hides; trunks are, and see Privacy beside it.
+            if case .station = peer { return (from, nil) }
+            return (from, assertedText)
+        }
+        return (NameAddress(displayName: identity.displayName, uri: .sip(SIPURI(user: user, host: host))), assertedText)
+    }
+}
