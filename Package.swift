@@ -67,7 +67,7 @@ let package = Package(
             swiftSettings: strict),
 
         // Floor 4: executables
-        .executableTarget(name: "cressetd", dependencies: ["Appliance"], swiftSettings: strict),
+        .executableTarget(name: "cressetd", dependencies: ["Primitives", "Appliance", "LinuxIO"], swiftSettings: strict),
         .executableTarget(
             name: "cresset",
             dependencies: [

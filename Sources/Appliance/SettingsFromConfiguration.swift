@@ -9,7 +9,9 @@ extension CallEngineSettings {
         self.init(
             domain: configuration.system.domain,
             userAgent: configuration.system.userAgent,
-            digestAlgorithms: configuration.system.digestAlgorithms.compactMap { DigestAlgorithm(rawValue: $0.rawValue) },
+            digestAlgorithms: configuration.system.digestAlgorithms.compactMap {
+                DigestAlgorithm(rawValue: $0.rawValue)
+            },
             realms: [RealmID: Realm](
                 uniqueKeysWithValues: configuration.realms.map { (RealmID($0.name), Realm($0)) }),
             stations: [String: Station](

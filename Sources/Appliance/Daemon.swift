@@ -1,0 +1,294 @@
+import CallEngine
+import Configuration
+import Crypto
+import FastPath
+import LinuxIO
+import MediaFormats
+import Primitives
+import SIPEngine
+import SignallingFormats
+
+/// `cressetd`: the call engine, the sockets and the kernel's flow table, put together on one thread.
+///
+/// Everything that arrives becomes an input of the engine, and every output is carried out at once. The engine is
+/// never called while it runs: what happens during an output (a refused connection, counters read back) is handed
+/// in as a new input, and the outermost `drain` works until nothing is left.
+package final class Daemon {
+    private enum Limits {
+        /// How long hung-up calls may take to say goodbye at shutdown.
+        static let farewell = Duration.seconds(4)
+        static let descriptorCount: UInt64 = 65_536  // four media sockets a call and the rest
+        static let lockedBytes: UInt64 = 256 << 20  // what BPF maps count as on kernels before 5.11
+    }
+
+    private let options: DaemonOptions
+    private let log: StandardErrorLog
+    private let loop: EventLoop
+    private let started: MonotonicTime
+    private var configuration: BoxConfiguration
+    private var configurationLoaded: WallClockTime
+    private var engine: CallEngine
+    private var transports: SignallingTransports
+    private let sockets: MediaSockets
+    private let flows: MediaFlows
+    private let fastPath: FastPath?
+    private let fastPathError: String?
+    private let service = ServiceNotification()
+    private var signals: SignalSource?
+    private var control: ControlServer?
+    private var isDraining = false
+    private var isStopping = false
+
+    /// Runs until SIGTERM or SIGINT; returns the exit status (sysexits.h).
+    package static func run(_ options: DaemonOptions) -> Int32 {
+        let log = StandardErrorLog()
+        let outcome = BoxConfiguration.load(directory: options.configurationDirectory)
+        for issue in outcome.issues { log.write(issue.severity == .error ? .error : .warning, "\(issue)") }
+        guard let configuration = outcome.configuration else {
+            log.write(.error, "not starting: \(options.configurationDirectory) has \(outcome.errors.count) error(s)")
+            return 78  // EX_CONFIG
+        }
+        log.level = .init(configuration.log.level)
+        do throws(SystemCallError) {
+            let daemon = try Daemon(options, configuration, log)
+            try daemon.run()
+            return 0
+        } catch {
+            log.write(.error, "stopped: \(error)")
+            return 71  // EX_OSERR
+        }
+    }
+
+    private init(
+        _ options: DaemonOptions, _ configuration: BoxConfiguration, _ log: StandardErrorLog
+    ) throws(SystemCallError) {
+        self.options = options
+        self.log = log
+        self.configuration = configuration
+        configurationLoaded = Clock.wall
+        started = Clock.monotonic
+        try ProcessResources.raise(.openDescriptors, to: Limits.descriptorCount)
+        try ProcessResources.raise(.lockedMemory, to: Limits.lockedBytes)
+        loop = try EventLoop()
+        (fastPath, fastPathError) = Self.openFastPath(configuration, log)
+        flows = MediaFlows(fastPath: fastPath) { log.write(.warning, $0) }
+        sockets = MediaSockets(loop: loop)
+        transports = SignallingTransports(loop: loop)
+        engine = CallEngine(
+            settings: CallEngineSettings(configuration), hash: OpenSSLDigestHash(), random: RandomSource(),
+            at: Clock.monotonic)
+    }
+
+    /// Without the kernel's help calls still work: the sockets relay.
+    private static func openFastPath(_ configuration: BoxConfiguration, _ log: StandardErrorLog) -> (FastPath?, String?)
+    {
+        var interfaces: [FastPathInterface] = []
+        for realm in configuration.realms where !interfaces.contains(where: { $0.name == realm.interface }) {
+            let mode = FastPathInterface.Mode(rawValue: realm.datapath.rawValue) ?? .auto
+            interfaces.append(FastPathInterface(name: realm.interface, mode: mode))
+        }
+        do throws(FastPathError) {
+            let fastPath = try FastPath(interfaces: interfaces)
+            for attachment in fastPath.attachments {
+                log.write(
+                    attachment.mode == .none ? .warning : .notice,
+                    "datapath of \(attachment.interface): \(attachment.mode.rawValue), \(attachment.reason)")
+            }
+            return (fastPath, nil)
+        } catch {
+            log.write(.warning, "the kernel relays no media, sockets do: \(error)")
+            return (nil, "\(error)")
+        }
+    }
+
+    // MARK: Running
+
+    private func run() throws(SystemCallError) {
+        try openSignalling()
+        sockets.onDatagram = { [unowned self] local, source, bytes in
+            deliver(.mediaDatagram(local: local, source: source, bytes: bytes))
+        }
+        SignalSource.ignoreBrokenPipes()
+        signals = try SignalSource([.terminate, .interrupt, .hangUp], loop: loop) { [unowned self] signal in
+            switch signal {
+            case .hangUp: reload()
+            case .terminate, .interrupt: stop()
+            }
+        }
+        control = try ControlServer(path: options.controlPath, loop: loop) { [unowned self] request in
+            answer(request.value)
+        }
+        log.write(
+            .notice,
+            "cressetd \(Version.text) of \(configuration.system.name) is ready: \(configuration.stations.count) stations,"
+                + " \(configuration.trunks.count) trunks, \(configuration.routes.count) routes")
+        service.notify(.ready)
+        feedWatchdog()
+        drain()
+        try loop.run(
+            nextDeadline: { [unowned self] in engine.nextDeadline },
+            advance: { [unowned self] now in
+                engine.advance(to: now)
+                drain()
+            })
+        log.write(.notice, "cressetd stopped")
+    }
+
+    private func openSignalling() throws(SystemCallError) {
+        transports.onMessage = { [unowned self] message, path in deliver(.received(message, from: path)) }
+        transports.onMalformed = { [unowned self] salvaged, path in deliver(.malformed(salvaged, from: path)) }
+        transports.onFailure = { [unowned self] path, reason in deliver(.transportFailed(path, reason: reason)) }
+        transports.onClosed = { [unowned self] path in deliver(.connectionClosed(path)) }
+        for realm in configuration.realms {
+            try transports.open(
+                RealmID(realm.name), at: TransportAddress(realm.address, realm.sipPort),
+                udp: realm.transports.contains(.udp), tcp: realm.transports.contains(.tcp))
+        }
+    }
+
+    private func deliver(_ input: CallEngine.Input) {
+        engine.handle(input, at: Clock.monotonic)
+        drain()
+    }
+
+    private func drain() {
+        guard !isDraining else { return }
+        isDraining = true
+        defer { isDraining = false }
+        while let output = engine.nextOutput() { perform(output) }
+    }
+
+    private func perform(_ output: CallEngine.Output) {
+        switch output {
+        case .transmit(let bytes, let path): transports.transmit(bytes, to: path)
+        case .closeConnection(let path): transports.close(path)
+        case .bindMedia(let address):
+            do throws(SystemCallError) {
+                try sockets.bind(address)
+            } catch {
+                deliver(.mediaBindFailed(local: address, reason: "\(error)"))
+            }
+        case .releaseMedia(let address): sockets.release(address)
+        case .applyFlow(let flow):
+            deliver(.flowApplied(local: flow.local, inKernel: flows.apply(flow)))
+        case .removeFlow(let local): deliver(.mediaCounters(local: local, flows.remove(local)))
+        case .readCounters(let local): deliver(.mediaCounters(local: local, flows.counters(of: local)))
+        case .forwardMedia(let bytes, let local, let destination):
+            sockets.forward(bytes, from: local, to: destination)
+        case .event(let event): log.write(event.level, event.text)
+        case .callEnded(let summary): log.write(.info, summary.text)
+        }
+    }
+
+    private func feedWatchdog() {
+        guard let interval = service.watchdogInterval else { return }
+        service.notify(.watchdog)
+        loop.schedule(at: Clock.monotonic + interval / 2) { [unowned self] in feedWatchdog() }
+    }
+
+    // MARK: Reload and stop
+
+    /// SIGHUP: all or nothing, and live calls stay up either way.
+    private func reload() {
+        service.notify(.reloading)
+        defer { service.notify(.ready) }
+        let outcome = BoxConfiguration.load(directory: options.configurationDirectory)
+        for issue in outcome.issues { log.write(issue.severity == .error ? .error : .warning, "\(issue)") }
+        guard let new = outcome.configuration else {
+            log.write(
+                .error,
+                "configuration not changed: \(options.configurationDirectory) has \(outcome.errors.count) error(s)")
+            return
+        }
+        let changes = new.difference(from: configuration)
+        for change in changes { log.write(.notice, "configuration: \(change)") }
+        log.level = .init(new.log.level)
+        engine.reconfigure(CallEngineSettings(new), at: Clock.monotonic)
+        configuration = new
+        configurationLoaded = Clock.wall
+        drain()
+        log.write(.notice, changes.isEmpty ? "configuration read again, nothing changed" : "configuration applied")
+    }
+
+    /// SIGTERM: hang up, unregister, wait a moment for the answers; a second signal does not wait.
+    private func stop() {
+        guard !isStopping else {
+            loop.stop()
+            return
+        }
+        isStopping = true
+        service.notify(.stopping)
+        log.write(.notice, "stopping: ending \(engine.status(at: Clock.monotonic).activeCalls) call(s)")
+        engine.shutdown(at: Clock.monotonic)
+        drain()
+        loop.schedule(at: Clock.monotonic + Limits.farewell) { [unowned self] in loop.stop() }
+        waitForFarewells()
+    }
+
+    private func waitForFarewells() {
+        if engine.calls(at: Clock.monotonic).isEmpty {
+            loop.stop()
+        } else {
+            loop.schedule(at: Clock.monotonic + .milliseconds(50)) { [unowned self] in waitForFarewells() }
+        }
+    }
+
+    // MARK: Control socket
+
+    private func answer(_ request: JSONValue) -> JSONValue {
+        let now = Clock.monotonic
+        switch request["command"]?.stringValue {
+        case "status": return ["ok": true, "result": StatusAnswer.status(engine.status(at: now), box(at: now))]
+        case "calls":
+            let calls = engine.calls(at: now)
+            guard let wanted = request["id"]?.stringValue else {
+                return ["ok": true, "result": StatusAnswer.calls(calls, at: now, path: flows.path)]
+            }
+            guard let call = calls.first(where: { "\($0.id)" == wanted }) else {
+                return ["ok": false, "error": .string("there is no call \(wanted); `cresset calls` lists them")]
+            }
+            return ["ok": true, "result": StatusAnswer.calls([call], at: now, path: flows.path)]
+        case let command?: return ["ok": false, "error": .string("unknown command “\(command)”")]
+        case nil: return ["ok": false, "error": "the request has no command"]
+        }
+    }
+
+    private func box(at now: MonotonicTime) -> StatusAnswer.Box {
+        let totals = flows.totals
+        let attachments = fastPath?.attachments ?? []
+        return StatusAnswer.Box(
+            name: configuration.system.name,
+            uptime: now - started,
+            configurationDirectory: options.configurationDirectory,
+            configurationLoaded: configurationLoaded,
+            datapath: configuration.realms.map { realm in
+                let attachment = attachments.first { $0.interface == realm.interface }
+                return (
+                    realm.name, realm.interface, attachment?.mode.rawValue ?? "none",
+                    attachment?.reason ?? fastPathError ?? "switched off"
+                )
+            },
+            flowsInKernel: flows.kernelCount,
+            flowsInUserSpace: flows.userSpaceCount,
+            received: totals.sorted { $0.key < $1.key }.map { ($0.key, $0.value) },
+            packetsBySocket: sockets.packetsForwarded,
+            residentBytes: try? ProcessResources.residentBytes(),
+            openDescriptors: try? ProcessResources.openDescriptorCount(),
+            counters: transports.counters + [
+                ("media-send-failures", sockets.sendFailures), ("flow-refusals", flows.refusals),
+            ])
+    }
+}
+
+extension StandardErrorLog.Level {
+    fileprivate init(_ level: LogConfiguration.Level) {
+        self =
+            switch level {
+            case .error: .error
+            case .warning: .warning
+            case .notice: .notice
+            case .info: .info
+            case .debug: .debug
+            }
+    }
+}
