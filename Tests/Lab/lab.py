@@ -159,7 +159,7 @@ class Lab:
     def from_station(self, caller_or_steps, user="2001", name="caller", **options):
         """Calls placed by a phone through the box."""
         steps = caller_or_steps.call() if isinstance(caller_or_steps, scenario.Caller) else caller_or_steps
-        return self.endpoint(self.network.phones, name, steps, self.phone(user), None,
+        return self.endpoint(self.network.phones, name, steps, self.phone(user), options.pop("port", None),
                              options.pop("remote", None) or self.box_for(user), **options)
 
     def from_carrier(self, caller_or_steps, which=0, name="inbound", **options):

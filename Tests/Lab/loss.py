@@ -32,21 +32,27 @@ def dropped(network):
     return total
 
 
+def known(called):
+    return Caller("2001", called, hold=(500, 3000))
+
+
 def lossy_calls(lab, percent, calls, rate=10):
     """Places calls of three kinds at once; returns problems. The registrations are done before the loss begins."""
     for which in (0, 1):
         lab.carrier(Called().call_despite_loss(), which=which)
-    for user in ("2002", "2003"):
-        lab.register(user)
+    # The callers have registered from the ports they call from, so they are not challenged again: SIPp cannot tell a
+    # challenge repeated after a lost ACK from an answer. Digest under loss is tested in the engines, in virtual time.
+    for user, port in (("2001", 6001), ("2001", 6002), ("2002", 5060), ("2003", 5060)):
+        lab.register(user, port=port)
     filtered = drop(lab.network, percent)
     lost = [] if filtered else ["-lost", str(percent)]
     stations = [lab.station(user, Called().call_despite_loss() + [linger(LINGER)], options=lost) for user in ("2002", "2003")]
     common = dict(calls=calls, rate=rate, limit=500, timeout=150, options=lost)
     outsider = Caller("+12125550199", "+13135552002", "203.0.113.1", from_domain="carrier.example", hold=(500, 3000))
     callers = [
-        lab.from_station(lab.caller("2001", "95551234", hold=(500, 3000)), name="out", **common),
+        lab.from_station(known("95551234"), name="out", port=6001, **common),
         lab.from_carrier(outsider, name="in", **common),
-        lab.from_station(lab.caller("2001", "2003", hold=(500, 3000)), name="inside", **common),
+        lab.from_station(known("2003"), name="inside", port=6002, **common),
     ]
     problems = []
     for caller in callers:

@@ -41,7 +41,7 @@ def send(start_line, headers, body="", retrans=500, content_type="application/sd
 
 def receive(code_or_method, optional=False, actions="", **options):
     what = "response" if isinstance(code_or_method, int) else "request"
-    values = {what: code_or_method, "optional": "true" if optional is True else optional or None, **options}
+    values = {what: code_or_method, "optional": "true" if optional else None, **options}
     inside = f"<action>{actions}</action>" if actions else ""
     return f"<recv{attributes(values)}>{inside}</recv>"
 
@@ -143,9 +143,7 @@ class Caller:
         return [self.invite(1), receive(100, optional=True),
                 receive(401, optional=True, auth="true", next="challenged"),
                 receive(407, auth="true", next="challenged"),
-                label("challenged"), self.refuse_acknowledgement(1), self.invite(2, authorised=True),
-                # The challenge comes again when its ACK was lost; SIPp may hear that at any time from here on.
-                receive(401, optional="global"), receive(407, optional="global")]
+                label("challenged"), self.refuse_acknowledgement(1), self.invite(2, authorised=True)]
 
     @property
     def sequence(self):
