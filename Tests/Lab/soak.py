@@ -4,6 +4,7 @@ Good when no call failed, memory stayed flat, and nothing is left when the calls
 """
 
 import argparse
+import subprocess
 import sys
 import time
 
@@ -13,7 +14,8 @@ from lab import Lab, say, stop_on_signals
 from scenario import Called, Caller, linger
 
 SPEECH = 1000  # milliseconds, on the calls that carry speech
-WARM_UP = 0.25  # share of the run before memory must be flat
+WARM_UP = 0.25  # share of the run before memory must be flat,
+WARM_UP_MIN = 1.5  # minutes at least: ended transactions and refused attempts are kept for 32 s and more
 GROWTH_MAX = 512  # kilobytes over the rest of the run, or 3 %
 
 
@@ -87,7 +89,12 @@ def main():
             failed = sum(endpoint.failed for _, endpoint in callers)
             if done + failed < total * 0.97:  # the last seconds only drain
                 samples.append((minute, memory["Rss"]))
-            say(f"{minute:5.1f} min  {done:6} done  {failed} failed  {active_calls(lab.daemon):4} up  "
+            try:
+                up = active_calls(lab.daemon)
+            except (RuntimeError, subprocess.TimeoutExpired) as error:  # the next round tells whether it lives
+                problems.append(f"no answer to `cresset status` after {minute:.1f} min: {error}")
+                continue
+            say(f"{minute:5.1f} min  {done:6} done  {failed} failed  {up:4} up  "
                 f"RSS {memory['Rss']} kB  PSS {memory['Pss']} kB")
         seconds = time.monotonic() - began
         cpu = lab.daemon.cpu_seconds() - cpu_before if lab.daemon.alive else 0
@@ -109,12 +116,13 @@ def main():
     if lab.exit_status != 0:
         problems.append(f"cressetd did not end cleanly: {lab.exit_status}")
 
-    steady = [sample for sample in samples if sample[0] >= samples[-1][0] * WARM_UP] if samples else []
+    warm = max(WARM_UP_MIN, samples[-1][0] * WARM_UP) if samples else 0
+    steady = [sample for sample in samples if sample[0] >= warm]
     per_minute = slope(steady)
     growth = per_minute * (steady[-1][0] - steady[0][0]) if len(steady) > 1 else 0
     limit = max(GROWTH_MAX, 0.03 * steady[-1][1]) if steady else GROWTH_MAX
     if len(steady) < 4:
-        problems.append(f"only {len(steady)} samples of memory: run longer")
+        problems.append(f"too short to judge memory: it takes {WARM_UP_MIN + 1} minutes at least")
     elif growth > limit:
         problems.append(f"memory grows: {growth:.0f} kB in the last {steady[-1][0] - steady[0][0]:.1f} min")
     print(f"""
