@@ -147,7 +147,10 @@ if Context.environment["CRESSET_FUZZ"] == "1" {
     package.targets.append(
         .executableTarget(
             name: "fuzz",
-            dependencies: ["Primitives", "SignallingFormats", "MediaFormats", "Configuration", "SIPEngine"],
+            dependencies: [
+                "Primitives", "SignallingFormats", "MediaFormats", "Configuration", "SIPEngine", "MediaEngine",
+                "CallEngine",
+            ],
             path: "Tests/Fuzz/Targets", swiftSettings: strict))
 }
 

@@ -34,7 +34,8 @@ extension CallEngine {
         caller.supportsReliableProvisional = call.callerTakesReliableProvisional
         var callee = CallLeg(
             side: .callee, peer: attempt.target.peer, dialog: calleeDialog, nextHop: attempt.target.nextHop,
-            contactUser: Self.user(of: attempt.request.contacts.first?.uri), negotiation: attempt.calleeNegotiation, timer: makeTimer())
+            contactUser: Self.user(of: attempt.request.contacts.first?.uri), negotiation: attempt.calleeNegotiation,
+            timer: makeTimer())
         learn(&callee, from: response, path: path)
         call.forks.append(Fork(id: id, attempt: attempt.id, caller: caller, callee: callee))
         register(&call, call.forks.count - 1)
@@ -203,7 +204,15 @@ extension CallEngine {
     mutating func provisionalNotAcknowledged(_ transaction: ServerTransactionID, at now: MonotonicTime) {
         guard case .invite(let id)? = serverOwners[transaction] else { return }
         withCall(id, at: now) { engine, call in
-            engine.reject(&call, 504, "No PRACK", at: now)
+            guard call.state != .proceeding else { return engine.reject(&call, 504, "No PRACK", at: now) }
+            // The 2xx waited below for this PRACK and never went out, so no ACK will come.
+            let response = engine.makeResponse(to: call.invite, 504, "No PRACK", toTag: call.localTag)
+            engine.transactions.respond(response, to: transaction, at: now)
+            call.hangsUpOnACK = false
+            engine.transition(
+                &call,
+                .released(.acknowledgementMissing, goneSide: .caller, reason: "SIP;cause=504;text=\"No PRACK\""),
+                at: now)
         }
     }
 

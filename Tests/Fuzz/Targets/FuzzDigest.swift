@@ -18,6 +18,6 @@ func fuzzDigest(_ bytes: Span<UInt8>) {
 }
 
 /// The parser is under test, not the hash.
-private struct FixedHash: DigestHash {
+struct FixedHash: DigestHash {
     func hash(_ bytes: [UInt8], using algorithm: DigestAlgorithm) -> [UInt8]? { [UInt8](repeating: 7, count: 16) }
 }

@@ -14,6 +14,7 @@ typealias Parser = (Span<UInt8>) -> Void
 
 let parsers: [String: Parser] = [
     "digest": fuzzDigest,
+    "engine": fuzzEngine,
     "frame": fuzzFrame,
     "json": fuzzJSON,
     "multipart": fuzzMultipart,
