@@ -71,7 +71,7 @@ let package = Package(
         .executableTarget(
             name: "cresset",
             dependencies: [
-                "Primitives", "Configuration", "Console",
+                "Primitives", "Configuration", "Console", "LinuxIO",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),

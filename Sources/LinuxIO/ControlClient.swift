@@ -1,84 +1,161 @@
-import CLinux
 import Glibc
 import Primitives
 
-/// Asks a running daemon one question over its control socket, and waits for the answer.
-package enum ControlClient {
-    package enum Failure: Error, Equatable, Sendable, CustomStringConvertible {
-        case system(SystemCallError)
-        /// The daemon closed the connection, or its answer was too long or no JSON.
-        case badAnswer(String)
+/// Why the daemon gave no answer, as a sentence that says what to do.
+package enum ControlError: Error, Equatable, CustomStringConvertible {
+    case notRunning(path: String)
+    case forbidden(path: String)
+    case pathTooLong(path: String)
+    case system(call: String, code: CInt)
+    case timedOut(path: String)
+    /// The connection ended before the answer did.
+    case incomplete
+    case notJSON
+    case tooLong
+    /// The daemon understood and says no.
+    case refused(String)
 
-        package var description: String {
-            switch self {
-            case .system(let error): error.description
-            case .badAnswer(let text): text
-            }
+    package var description: String {
+        switch self {
+        case .notRunning(let path):
+            "cressetd is not running: nothing listens on \(path); start it (systemctl start cressetd), "
+                + "or name its socket with --control PATH"
+        case .forbidden(let path): "no permission to use \(path); be root or in the group cresset"
+        case .pathTooLong(let path): "\(path) is too long for a socket: at most \(ControlClient.pathByteCountMax) bytes"
+        case .system(let call, let code): "\(call): \(String(cString: strerror(code)))"
+        case .timedOut(let path): "cressetd does not answer on \(path); see journalctl -u cressetd"
+        case .incomplete: "cressetd closed the connection before its answer was complete; see journalctl -u cressetd"
+        case .notJSON: "cressetd's answer is not understood; are cresset and cressetd of the same release?"
+        case .tooLong: "cressetd's answer is longer than \(ControlClient.answerByteCountMax) bytes"
+        case .refused(let reason): reason
         }
     }
 
-    private static let answerBytesMax = 16 << 20
-
-    package static func request(
-        _ value: JSONValue, path: String, timeout: Duration = .seconds(5)
-    ) throws(Failure) -> JSONValue {
-        let line: [UInt8]?
-        do throws(SystemCallError) {
-            line = try exchange(Array((value.text + "\n").utf8), path, Clock.monotonic + timeout)
-        } catch {
-            throw .system(error)
+    /// As in sysexits.h.
+    package var exitCode: CInt {
+        switch self {
+        case .notRunning, .timedOut, .incomplete: 69  // EX_UNAVAILABLE
+        case .forbidden: 77  // EX_NOPERM
+        case .pathTooLong: 64  // EX_USAGE
+        case .system: 71  // EX_OSERR
+        case .notJSON, .tooLong: 76  // EX_PROTOCOL
+        case .refused: 1
         }
-        guard let line else { throw .badAnswer("\(path): the connection was closed before a whole answer") }
-        do throws(JSONValue.ParseError) {
+    }
+}
+
+/// Asks the daemon one question over its Unix socket: a line of JSON there, a line of JSON back. Blocks.
+package struct ControlClient {
+    /// The room in `sockaddr_un`, less the zero at its end.
+    package static let pathByteCountMax = 107
+    package static let answerByteCountMax = 16 << 20
+
+    package let path: String
+    /// For the whole exchange.
+    package var timeout: Duration
+
+    package init(path: String, timeout: Duration = .seconds(5)) {
+        self.path = path
+        self.timeout = timeout
+    }
+
+    /// The `result` of `{"ok":true,"result":…}`; everything else is an error.
+    package func result(of command: String) throws(ControlError) -> JSONValue {
+        let answer = try exchange(.object([.init("command", .string(command))]))
+        switch answer["ok"]?.boolValue {
+        case true?: return answer["result"] ?? .null
+        case false?: throw .refused(answer["error"]?.stringValue ?? "cressetd refused, without a reason")
+        case nil: throw .notJSON
+        }
+    }
+
+    private func exchange(_ request: JSONValue) throws(ControlError) -> JSONValue {
+        let deadline = Clock.monotonic + timeout
+        let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        guard descriptor >= 0 else { throw .system(call: "socket", code: errno) }
+        defer { close(descriptor) }
+        try connect(descriptor)
+        try send(Array((request.text + "\n").utf8), to: descriptor, until: deadline)
+        let line = try receiveLine(from: descriptor, until: deadline)
+        do {
             return try JSONValue(parsing: line.span)
         } catch {
-            throw .badAnswer("\(path): the answer is not JSON: \(error)")
+            throw .notJSON
         }
     }
 
-    /// Sends a line and returns the first line that comes back, nil when the connection ends before.
-    private static func exchange(
-        _ request: [UInt8], _ path: String, _ deadline: MonotonicTime
-    ) throws(SystemCallError) -> [UInt8]? {
-        let connection = try openUnixSocket(.stream)
-        let socket = connection.rawValue
-        let (result, code) = try withUnixAddress(path) { (address, size) -> (CInt, Errno) in
-            (connect(socket, address, size), .last)
-        }
-        guard result == 0 else { throw SystemCallError(call: "connect", code: code, context: path) }
-        var sent = 0
-        while sent < request.count {
-            let count = request[sent...].withUnsafeBytes {
-                Glibc.send(socket, $0.baseAddress, $0.count, noSignal)
+    private func connect(_ descriptor: CInt) throws(ControlError) {
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        let bytes = Array(path.utf8)
+        guard (1...Self.pathByteCountMax).contains(bytes.count) else { throw .pathTooLong(path: path) }
+        // The address outlives the calls; the rest of the path stays zero.
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
+        // A daemon that hangs with a full backlog must not hang us: the timeout also bounds connect.
+        var limit = timeval(tv_sec: Int(max(1, timeout.wholeSeconds)), tv_usec: 0)
+        setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+        let status = withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                Glibc.connect(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
             }
-            if count >= 0 { sent += count } else { try wait(socket, POLLOUT, "send", path, deadline) }
         }
-        var answer: [UInt8] = []
+        guard status != 0 else { return }
+        switch errno {
+        case ENOENT, ECONNREFUSED, ENOTDIR: throw .notRunning(path: path)
+        case EACCES, EPERM: throw .forbidden(path: path)
+        case EAGAIN: throw .timedOut(path: path)
+        default: throw .system(call: "connect", code: errno)
+        }
+    }
+
+    private func send(_ bytes: [UInt8], to descriptor: CInt, until deadline: MonotonicTime) throws(ControlError) {
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            try wait(for: Int16(POLLOUT), descriptor, until: deadline)
+            let count = rest.withUnsafeBytes {
+                Glibc.send(descriptor, $0.baseAddress, $0.count, CInt(MSG_NOSIGNAL) | CInt(MSG_DONTWAIT))
+            }
+            if count > 0 {
+                rest = rest.dropFirst(count)
+            } else if errno == EPIPE || errno == ECONNRESET {
+                throw .incomplete
+            } else if errno != EINTR, errno != EAGAIN {
+                throw .system(call: "send", code: errno)
+            }
+        }
+    }
+
+    private func receiveLine(from descriptor: CInt, until deadline: MonotonicTime) throws(ControlError) -> [UInt8] {
+        var line: [UInt8] = []
         var chunk = [UInt8](repeating: 0, count: 65_536)
-        while answer.count <= answerBytesMax {
-            let count = recv(socket, &chunk, chunk.count, 0)
-            if count == 0 { return nil }
+        while true {
+            try wait(for: Int16(POLLIN), descriptor, until: deadline)
+            let count = chunk.withUnsafeMutableBytes {
+                recv(descriptor, $0.baseAddress, $0.count, CInt(MSG_DONTWAIT))
+            }
+            if count == 0 || count < 0 && errno == ECONNRESET { throw .incomplete }
             if count < 0 {
-                try wait(socket, POLLIN, "recv", path, deadline)
+                guard errno == EINTR || errno == EAGAIN else { throw .system(call: "recv", code: errno) }
                 continue
             }
-            if let end = chunk[..<count].firstIndex(of: UInt8(ascii: "\n")) { return answer + chunk[..<end] }
-            answer += chunk[..<count]
+            let received = chunk[..<count]
+            if let end = received.firstIndex(of: 0x0A) { return line + received[..<end] }
+            line += received
+            guard line.count <= Self.answerByteCountMax else { throw .tooLong }
         }
-        return nil
     }
 
-    /// After a call that failed: waits if it would have blocked, throws if it failed otherwise or time is over.
-    private static func wait(
-        _ socket: CInt, _ events: CInt, _ call: String, _ path: String, _ deadline: MonotonicTime
-    ) throws(SystemCallError) {
-        let code = Errno.last
-        guard code == .again || code == .interrupted else {
-            throw SystemCallError(call: call, code: code, context: path)
+    private func wait(
+        for events: Int16, _ descriptor: CInt, until deadline: MonotonicTime
+    ) throws(ControlError) {
+        while true {
+            // Rounded up: poll counts in milliseconds, and zero would not wait at all.
+            let remaining = ((deadline - Clock.monotonic).wholeNanoseconds + 999_999) / 1_000_000
+            guard remaining > 0 else { throw .timedOut(path: path) }
+            var entry = pollfd(fd: descriptor, events: events, revents: 0)
+            let count = poll(&entry, 1, CInt(clamping: remaining))
+            if count > 0 { return }
+            if count < 0, errno != EINTR { throw .system(call: "poll", code: errno) }
         }
-        let left = (deadline - Clock.monotonic).wholeMilliseconds
-        guard left > 0 else { throw SystemCallError(call: call, code: .timedOut, context: path) }
-        var entry = pollfd(fd: socket, events: Int16(truncatingIfNeeded: events), revents: 0)
-        _ = poll(&entry, 1, CInt(clamping: left))
     }
 }

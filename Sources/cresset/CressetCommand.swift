@@ -1,6 +1,7 @@
 import ArgumentParser
 import Configuration
 import Console
+import LinuxIO
 import Primitives
 
 /// `cresset`: checks a configuration without the daemon, and asks the running daemon over its control socket.

@@ -212,22 +212,6 @@ struct ControlServerTests {
         server.close()
     }
 
-    @Test("the client side: no daemon, no answer in time, an answer that is no JSON")
-    func clientFailures() throws {
-        let directory = try TemporaryDirectory()
-        let path = directory.path + "/s"
-        #expect(
-            throws: ControlClient.Failure.system(.init(call: "connect", code: .noSuchFile, context: path))
-        ) { try ControlClient.request(true, path: path) }
-        let listener = try openUnixSocket(.stream)
-        let number = listener.rawValue
-        let bound = try withUnixAddress(path) { bind(number, $0, $1) }
-        #expect(bound == 0 && listen(number, 4) == 0)
-        #expect(throws: ControlClient.Failure.system(.init(call: "recv", code: .timedOut, context: path))) {
-            try ControlClient.request(true, path: path, timeout: .milliseconds(50))
-        }
-    }
-
     @Test("the client side: asks a server of another thread")
     func clientAsks() throws {
         let directory = try TemporaryDirectory()
@@ -248,7 +232,10 @@ struct ControlServerTests {
                 var isAnswered = false
                 let server = try? ControlServer(path: path, loop: loop) { request in
                     isAnswered = true
-                    return ["got": request.value, "long": .string(String(repeating: "y", count: 300_000))]
+                    return [
+                        "ok": true,
+                        "result": ["got": request.value, "long": .string(String(repeating: "y", count: 300_000))],
+                    ]
                 }
                 _ = try? loop.run { isAnswered && server?.clientCount == 0 }
                 server?.close()
@@ -258,8 +245,8 @@ struct ControlServerTests {
         let deadline = Clock.monotonic + .seconds(5)
         while access(path, F_OK) != 0, Clock.monotonic < deadline { usleep(1_000) }
         usleep(2_000)  // between bind and listen
-        let answer = try ControlClient.request(["status": true], path: path)
-        #expect(answer["got"] == ["status": true])
+        let answer = try ControlClient(path: path).result(of: "status")
+        #expect(answer["got"] == ["command": "status"])
         #expect(answer["long"]?.stringValue?.count == 300_000)
         pthread_join(thread, nil)
     }

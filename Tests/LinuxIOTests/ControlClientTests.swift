@@ -1,8 +1,7 @@
 import Glibc
+import LinuxIO
 import Primitives
 import Testing
-
-@testable import cresset
 
 @Suite("Control client")
 struct ControlClientTests {
