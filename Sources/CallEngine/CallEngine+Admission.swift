@@ -155,6 +155,10 @@ extension CallEngine {
     private mutating func handleOptions(
         _ request: SIPRequest, _ transaction: ServerTransactionID, from path: TransportPath, at now: MonotonicTime
     ) {
+        // RFC 3261 §8.2.2.1. A service URN names nobody here either, but is no unknown scheme.
+        if case .other(let uri) = request.requestURI, !uri.lowercased().hasPrefix("urn:service:") {
+            return respond(request, transaction, 416, at: now)
+        }
         var response = makeResponse(to: request, isShuttingDown ? 503 : 200)
         var methods = Self.allowedMethods
         if case .stations = source(of: path) { methods += ", REGISTER" }
