@@ -94,8 +94,9 @@ int relay_load(const void *bytes, size_t byte_count, uint32_t flow_count_max, st
 		result->flow_counters = descriptor_of_map(object, "flow_counters");
 		result->totals = descriptor_of_map(object, "totals");
 		result->interfaces = descriptor_of_map(object, ".data.interfaces");
+		result->guarded = descriptor_of_map(object, ".data.guarded");
 		if (result->xdp < 0 || result->tc < 0 || result->flows < 0 || result->flow_counters < 0 ||
-		    result->totals < 0 || result->interfaces < 0)
+		    result->totals < 0 || result->interfaces < 0 || result->guarded < 0)
 			error = -ENOENT;
 	}
 	if (error) {

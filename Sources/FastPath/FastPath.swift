@@ -13,6 +13,8 @@ package final class FastPath {
         /// Beyond it `init` throws E2BIG.
         static let interfaceCountMax = Int(RELAY_INTERFACE_COUNT_MAX)
         static let flowCountMax = 1 << 20
+        /// Beyond it `guardPorts` answers `.unsupported(.tableFull)`.
+        static let guardedRangeCountMax = Int(RELAY_GUARDED_RANGE_COUNT_MAX)
     }
 
     /// One per interface asked for: what is attached and why.
@@ -106,6 +108,21 @@ package final class FastPath {
     /// nil if there is no such flow.
     package func counters(for local: TransportAddress) -> MediaFlowCounters? {
         counterIndices[local].map(counters(at:))
+    }
+
+    /// From now on a datagram to one of these ports that has neither a flow nor a socket is dropped, instead of answered
+    /// by ICMP, which would tell a scanner the ports in use. Replaces all ranges given before; when the answer is
+    /// `.unsupported` those remain. Fragments and packets with options or extension headers are left to the stack.
+    package func guardPorts(
+        _ ranges: [(address: IPAddress, ports: ClosedRange<UInt16>)]
+    ) throws(FastPathError) -> FastPathResult {
+        guard let program, !holds.isEmpty else { return .unsupported(.notAttached) }
+        guard ranges.count <= Limits.guardedRangeCountMax else { return .unsupported(.tableFull) }
+        guard ranges.allSatisfy({ !$0.address.isUnspecified && !$0.address.isMulticast }) else {
+            return .unsupported(.address)
+        }
+        try program.setGuardedRanges(ranges.map { relay_guarded_range($0.address, $0.ports) })
+        return .applied
     }
 
     /// How many flows the kernel has.

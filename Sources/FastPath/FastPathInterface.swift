@@ -54,13 +54,15 @@ package struct FastPathError: Error, Hashable, Sendable, CustomStringConvertible
     }
 }
 
-/// How the packets of known flows ended, on one interface or on all.
+/// How the packets of known flows, and those to guarded ports, ended, on one interface or on all.
 package struct FastPathOutcomes: Hashable, Sendable {
     package var relayed: UInt64 = 0
     package var droppedWrongSource: UInt64 = 0
     package var droppedMalformed: UInt64 = 0
     /// The kernel had no memory for a VLAN tag.
     package var droppedNoRoom: UInt64 = 0
+    /// Without a flow, to a port that `FastPath.guardPorts` covers and no socket is bound to.
+    package var droppedClosedPort: UInt64 = 0
     /// Passed, here and below: untouched to the bound socket, which may relay them.
     package var passedWrongSource: UInt64 = 0
     /// Lengths that disagree, several datagrams in one buffer, IPv6 without a checksum.
@@ -80,8 +82,9 @@ package struct FastPathOutcomes: Hashable, Sendable {
 
     /// In the order of `enum relay_outcome`.
     nonisolated(unsafe) static let inMapOrder: [WritableKeyPath<Self, UInt64>] = [
-        \.relayed, \.droppedWrongSource, \.droppedMalformed, \.droppedNoRoom, \.passedWrongSource, \.passedUnusual,
-        \.passedTimeToLive, \.passedNoRoute, \.passedNoNeighbour, \.passedTooLarge, \.passedForeignInterface,
+        \.relayed, \.droppedWrongSource, \.droppedMalformed, \.droppedNoRoom, \.droppedClosedPort, \.passedWrongSource,
+        \.passedUnusual, \.passedTimeToLive, \.passedNoRoute, \.passedNoNeighbour, \.passedTooLarge,
+        \.passedForeignInterface,
     ]
 }
 
@@ -93,11 +96,11 @@ package struct FastPathTotals: Hashable, Sendable {
     package var sum: FastPathOutcomes { interfaces.values.reduce(into: FastPathOutcomes()) { $0 += $1 } }
 }
 
-/// What `FastPath.apply` made of a flow.
+/// What `FastPath` made of a flow, or of guarded ranges.
 package enum FastPathResult: Hashable, Sendable {
-    /// The kernel relays it from now on.
+    /// The kernel relays the flow, or guards the ranges, from now on.
     case applied
-    /// The kernel cannot; whatever it relayed for this key before is gone, the socket path has to do it.
+    /// The kernel cannot: a flow has to go through the sockets, whatever was relayed for its key before is gone.
     case unsupported(Reason)
 
     package enum Reason: String, Hashable, Sendable {
@@ -107,7 +110,7 @@ package enum FastPathResult: Hashable, Sendable {
         case payloadTypes
         /// An unspecified or multicast address, or port 0.
         case address
-        /// As many flows as the table holds.
+        /// As many flows, or ranges, as the table holds.
         case tableFull
         /// No interface has the program.
         case notAttached

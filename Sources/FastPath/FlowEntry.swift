@@ -44,6 +44,15 @@ extension relay_flow_key {
     }
 }
 
+extension relay_guarded_range {
+    init(_ address: IPAddress, _ ports: ClosedRange<UInt16>) {
+        self.init()
+        fill(&self.address, with: address.mappedBytes)
+        port_min = ports.lowerBound
+        port_max = ports.upperBound
+    }
+}
+
 extension relay_flow {
     /// All that a packet of this flow needs, computed once. The flow must be one that `obstacle(to:)` accepts.
     init(_ flow: MediaFlow, counterIndex: UInt32, generation: UInt32) {

@@ -55,6 +55,20 @@ final class RelayProgram {
         try check(bpf_map_update_elem(program.interfaces, &zero, &table, UInt64(BPF_ANY)), "interfaces")
     }
 
+    func setGuardedRanges(_ ranges: [relay_guarded_range]) throws(FastPathError) {
+        var table = relay_guarded_table()
+        table.count = UInt32(ranges.count)
+        withUnsafeMutableBytes(of: &table.entries) { entries in  // borrowed for the copy only
+            for (index, range) in ranges.enumerated() {
+                entries.storeBytes(
+                    of: range, toByteOffset: index * MemoryLayout<relay_guarded_range>.stride,
+                    as: relay_guarded_range.self)
+            }
+        }
+        var zero: UInt32 = 0
+        try check(bpf_map_update_elem(program.guarded, &zero, &table, UInt64(BPF_ANY)), "guarded")
+    }
+
     func update(_ key: relay_flow_key, _ flow: relay_flow) throws(FastPathError) {
         var (key, flow) = (key, flow)
         try check(bpf_map_update_elem(program.flows, &key, &flow, UInt64(BPF_ANY)), "flows")

@@ -20,6 +20,12 @@ final class UDPSocket {
 
     deinit { close(descriptor) }
 
+    /// From now on only datagrams of this peer belong to the socket.
+    func connect(to peer: TransportAddress) throws {
+        let result = peer.withSocketAddress { Glibc.connect(descriptor, $0, $1) }
+        guard result == 0 else { throw SetupError("connect \(peer): \(String(cString: strerror(errno)))") }
+    }
+
     /// From now on IPv4 datagrams leave without a checksum.
     func omitChecksum() {
         var one: CInt = 1
@@ -75,7 +81,7 @@ func networkFaults() -> [String: Int] {
         names = fields
     }
     for line in lines("/proc/thread-self/net/snmp6") {
-        let fields = line.split(separator: " ")
+        let fields = line.split { $0 == " " || $0 == "\t" }
         if fields.count == 2 { faults[String(fields[0])] = Int(fields[1]) }
     }
     let wanted = [

@@ -87,7 +87,7 @@ static __always_inline int xdp_relay(struct xdp_md *context, enum relay_outcome 
 	}
 	*outcome = decide(context, network, end, end - network, protocol, false, &plan);
 	if (*outcome != RELAY_RELAYED)
-		return *outcome <= RELAY_DROPPED_NO_ROOM ? XDP_DROP : XDP_PASS;
+		return *outcome <= RELAY_LAST_DROPPED ? XDP_DROP : XDP_PASS;
 
 	udp = network + (plan.is_v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr));
 	if ((void *)(udp + 1) > end)
@@ -211,7 +211,7 @@ static __always_inline int tc_relay(struct __sk_buff *buffer, enum relay_outcome
 	*outcome = decide(buffer, data + sizeof(struct ethhdr), end, buffer->len - sizeof(struct ethhdr), protocol,
 			  buffer->gso_size != 0, &plan);
 	if (*outcome != RELAY_RELAYED)
-		return *outcome <= RELAY_DROPPED_NO_ROOM ? TC_ACT_SHOT : TC_ACT_UNSPEC;
+		return *outcome <= RELAY_LAST_DROPPED ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 
 	struct ethhdr *ethernet = data;
 	address_frame(ethernet, &plan);

@@ -44,6 +44,7 @@ struct {
 } totals SEC(".maps");
 
 struct relay_interface_table interfaces SEC(".data.interfaces") = {};
+struct relay_guarded_table guarded SEC(".data.guarded") = {};
 
 /// What decide() found out, for rewrite().
 struct plan {
@@ -173,6 +174,44 @@ static __always_inline enum relay_outcome find_next_hop(void *context, void *net
 	return RELAY_RELAYED;
 }
 
+static __always_inline bool is_guarded(const struct relay_flow_key *key)
+{
+	__u16 port = bpf_ntohs(key->port);
+
+	for (__u32 i = 0; i < RELAY_GUARDED_RANGE_COUNT_MAX && i < guarded.count; i++) {
+		const struct relay_guarded_range *range = &guarded.entries[i];
+		if (port >= range->port_min && port <= range->port_max && same_address(key->address, range->address))
+			return true;
+	}
+	return false;
+}
+
+/// True if the stack would find no socket for this datagram, in the namespace it arrived in, and say so by ICMP.
+static __always_inline bool is_unbound(void *context, const struct relay_flow_key *key, const __u8 *source,
+				       __be16 source_port, bool is_v6)
+{
+	struct bpf_sock_tuple tuple = {};
+	struct bpf_sock *socket;
+
+	if (is_v6) {
+		__builtin_memcpy(tuple.ipv6.saddr, source, 16);
+		__builtin_memcpy(tuple.ipv6.daddr, key->address, 16);
+		tuple.ipv6.sport = source_port;
+		tuple.ipv6.dport = key->port;
+	} else {
+		tuple.ipv4.saddr = *(const __u32 *)&source[12];
+		tuple.ipv4.daddr = *(const __u32 *)&key->address[12];
+		tuple.ipv4.sport = source_port;
+		tuple.ipv4.dport = key->port;
+	}
+	socket = bpf_sk_lookup_udp(context, &tuple, is_v6 ? sizeof(tuple.ipv6) : sizeof(tuple.ipv4),
+				   BPF_F_CURRENT_NETNS, 0);
+	if (!socket)
+		return true;
+	bpf_sk_release(socket);
+	return false;
+}
+
 /// Looks the packet up and decides; changes nothing but counters.
 /// `byte_count` is what the packet holds from the IP header on, Ethernet padding included.
 static __always_inline enum relay_outcome decide(void *context, void *network, void *end, __u32 byte_count,
@@ -215,7 +254,9 @@ static __always_inline enum relay_outcome decide(void *context, void *network, v
 
 	plan->flow = bpf_map_lookup_elem(&flows, &key);
 	if (!plan->flow)
-		return RELAY_NOT_OURS;
+		return is_guarded(&key) && is_unbound(context, &key, source, udp->source, plan->is_v6)
+			       ? RELAY_DROPPED_CLOSED_PORT
+			       : RELAY_NOT_OURS;
 	plan->counters = bpf_map_lookup_elem(&flow_counters, &plan->flow->counter_index);
 	if (!plan->counters)
 		return RELAY_NOT_OURS;

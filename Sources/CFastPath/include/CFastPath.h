@@ -18,6 +18,7 @@ struct relay_program {
 	int flow_counters;
 	int totals;
 	int interfaces;
+	int guarded;
 };
 
 /// Loads the program into the kernel. On failure `*call` names the step (static storage), and `log` holds the end of

@@ -67,12 +67,15 @@ struct relay_flow_counters {
 };
 _Static_assert(sizeof(struct relay_flow_counters) == 72, "shared with the BPF program");
 
-/// How a packet of a known flow ended. The first four are final, the others pass it up, untouched, to the socket.
+/// How a packet of a known flow, or to a guarded port, ended. The others than relayed and dropped pass it up, untouched,
+/// to the socket.
 enum relay_outcome {
 	RELAY_RELAYED = 0,
 	RELAY_DROPPED_WRONG_SOURCE,
 	RELAY_DROPPED_MALFORMED,
 	RELAY_DROPPED_NO_ROOM, // the kernel had no memory for a VLAN tag
+	RELAY_DROPPED_CLOSED_PORT, // no flow, and a guarded port without a socket
+	RELAY_LAST_DROPPED = RELAY_DROPPED_CLOSED_PORT, // up to here a packet ends with us
 	RELAY_PASSED_WRONG_SOURCE,
 	RELAY_PASSED_UNUSUAL, // lengths that disagree, several datagrams in one buffer, IPv6 without a checksum
 	RELAY_PASSED_TTL,
@@ -99,9 +102,26 @@ struct relay_interface {
 	__u16 zero;
 };
 
-/// The program's only global variable.
+/// A global variable of the program.
 struct relay_interface_table {
 	__u32 count;
 	struct relay_interface entries[RELAY_INTERFACE_COUNT_MAX];
 };
 _Static_assert(sizeof(struct relay_interface_table) == 196, "shared with the BPF program");
+
+#define RELAY_GUARDED_RANGE_COUNT_MAX 16
+
+/// Ports of one of our addresses where a packet without a flow and without a socket ends unanswered.
+struct relay_guarded_range {
+	__u8 address[16];
+	__u16 port_min; // these two in host order
+	__u16 port_max;
+};
+
+/// A global variable of the program. It is replaced while packets arrive, which at worst see a mixture of both tables:
+/// what has a socket is never dropped, whatever stands here.
+struct relay_guarded_table {
+	__u32 count;
+	struct relay_guarded_range entries[RELAY_GUARDED_RANGE_COUNT_MAX];
+};
+_Static_assert(sizeof(struct relay_guarded_table) == 324, "shared with the BPF program");
