@@ -94,10 +94,29 @@ package final class Daemon {
                     attachment.mode == .none ? .warning : .notice,
                     "datapath of \(attachment.interface): \(attachment.mode.rawValue), \(attachment.reason)")
             }
+            guardMediaPorts(of: configuration, fastPath, log)
             return (fastPath, nil)
         } catch {
             log.write(.warning, "the kernel relays no media, sockets do: \(error)")
             return (nil, "\(error)")
+        }
+    }
+
+    /// Media to a port no call uses ends in silence, where the kernel's help is wanted.
+    private static func guardMediaPorts(
+        of configuration: BoxConfiguration, _ fastPath: FastPath, _ log: StandardErrorLog
+    ) {
+        let ranges = configuration.realms.filter { $0.datapath != .off }.map {
+            (address: $0.address, ports: $0.mediaPorts)
+        }
+        guard !ranges.isEmpty else { return }
+        let consequence = "closed media ports answer ICMP port unreachable"
+        do throws(FastPathError) {
+            if case .unsupported(let reason) = try fastPath.guardPorts(ranges) {
+                log.write(.warning, "\(consequence): \(reason.rawValue)")
+            }
+        } catch {
+            log.write(.warning, "\(consequence): \(error)")
         }
     }
 

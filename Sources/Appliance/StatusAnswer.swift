@@ -63,6 +63,7 @@ enum StatusAnswer {
                             "interface": .string(interface), "relayed": .init(outcomes.relayed),
                             "dropped-wrong-source": .init(outcomes.droppedWrongSource),
                             "dropped-malformed": .init(outcomes.droppedMalformed),
+                            "dropped-closed-port": .init(outcomes.droppedClosedPort),
                             "passed-wrong-source": .init(outcomes.passedWrongSource),
                             "passed-no-neighbour": .init(outcomes.passedNoNeighbour),
                             "passed-no-route": .init(outcomes.passedNoRoute),
