@@ -137,7 +137,8 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "ApplianceTests",
-            dependencies: ["Primitives", "Configuration", "Appliance", "TestSupport"], swiftSettings: strict),
+            dependencies: ["Primitives", "SignallingFormats", "SIPEngine", "Configuration", "Appliance", "TestSupport"],
+            swiftSettings: strict),
     ]
 )
 

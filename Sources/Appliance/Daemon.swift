@@ -18,6 +18,7 @@ package final class Daemon {
         /// How long hung-up calls may take to say goodbye at shutdown.
         static let farewell = Duration.seconds(4)
         static let descriptorCount: UInt64 = 65_536  // four media sockets a call and the rest
+        static let bindingInterval = Duration.seconds(2)  // what a power cut may cost of registrations
         static let lockedBytes: UInt64 = 256 << 20  // what BPF maps count as on kernels before 5.11
     }
 
@@ -33,6 +34,9 @@ package final class Daemon {
     private let flows: MediaFlows
     private let fastPath: FastPath?
     private let fastPathError: String?
+    private let bindingFile: BindingFile
+    private var bindingsWritten: UInt64 = 0
+    private var bindingsFailed = false
     private let service = ServiceNotification()
     private var signals: SignalSource?
     private var control: ControlServer?
@@ -69,6 +73,8 @@ package final class Daemon {
         started = Clock.monotonic
         try ProcessResources.raise(.openDescriptors, to: Limits.descriptorCount)
         try ProcessResources.raise(.lockedMemory, to: Limits.lockedBytes)
+        try Files.createDirectory(options.stateDirectory, mode: 0o750)
+        bindingFile = BindingFile(directory: options.stateDirectory)
         loop = try EventLoop()
         (fastPath, fastPathError) = Self.openFastPath(configuration, log)
         flows = MediaFlows(fastPath: fastPath) { log.write(.warning, $0) }
@@ -143,7 +149,9 @@ package final class Daemon {
                 + " \(configuration.trunks.count) trunks, \(configuration.routes.count) routes")
         service.notify(.ready)
         feedWatchdog()
+        restoreBindings()
         drain()
+        defer { saveBindings() }
         try loop.run(
             nextDeadline: { [unowned self] in engine.nextDeadline },
             advance: { [unowned self] now in
@@ -203,6 +211,42 @@ package final class Daemon {
         guard let interval = service.watchdogInterval else { return }
         service.notify(.watchdog)
         loop.schedule(at: Clock.monotonic + interval / 2) { [unowned self] in feedWatchdog() }
+    }
+
+    // MARK: Registrations over a restart
+
+    private func restoreBindings() {
+        do throws(SystemCallError) {
+            let bindings = try bindingFile.read(at: Clock.wall)
+            engine.restoreBindings(bindings, at: Clock.monotonic)
+            if !bindings.isEmpty { log.write(.notice, "\(bindings.count) registrations taken over from the last run") }
+        } catch {
+            log.write(.warning, "registrations of the last run are lost, phones will register again: \(error)")
+        }
+        bindingsWritten = engine.bindingsVersion
+        saveBindingsLater()
+    }
+
+    private func saveBindingsLater() {
+        loop.schedule(at: Clock.monotonic + Limits.bindingInterval) { [unowned self] in
+            saveBindings()
+            saveBindingsLater()
+        }
+    }
+
+    private func saveBindings() {
+        let version = engine.bindingsVersion
+        guard version != bindingsWritten else { return }
+        do throws(SystemCallError) {
+            try bindingFile.write(engine.exportBindings(at: Clock.monotonic), at: Clock.wall)
+            bindingsWritten = version
+            if bindingsFailed { log.write(.notice, "registrations can be written down again") }
+            bindingsFailed = false
+        } catch {
+            // Tried again next time; said once.
+            if !bindingsFailed { log.write(.error, "registrations cannot be written down: \(error)") }
+            bindingsFailed = true
+        }
     }
 
     // MARK: Reload and stop

@@ -108,4 +108,21 @@ extension CallEngine {
         }
         return NextHop(realm: leg.nextHop.realm, remote: leg.nextHop.remote, policy: leg.nextHop.policy)
     }
+
+    // MARK: Restart
+
+    /// Grows with every binding made, refreshed or lost; composition then writes them down.
+    package var bindingsVersion: UInt64 {
+        registrar.counters.registrations &+ registrar.counters.removals &+ registrar.counters.expirations
+    }
+
+    /// All bindings, to outlive a restart.
+    package func exportBindings(at now: MonotonicTime) -> [Registrar.ExportedBinding] { registrar.export(at: now) }
+
+    /// Takes over bindings of an earlier life, of stations that are still configured where they were. Those over TCP
+    /// are left out: their connections are gone.
+    package mutating func restoreBindings(_ bindings: [Registrar.ExportedBinding], at now: MonotonicTime) {
+        registrar.import(
+            bindings.filter { settings.stations[$0.user]?.realm == $0.binding.path.realm }, at: now)
+    }
 }
