@@ -68,7 +68,16 @@ extension CallEvent {
 }
 
 extension CallParty {
-    /// `station 2001`, `trunk carrier-a`, or the number.
+    /// `station 2001`, `trunk carrier-a`; nil when it is neither.
+    package var name: String? {
+        switch kind {
+        case .station(let user): "station \(user)"
+        case .trunk(let name): "trunk \(name)"
+        case .none: nil
+        }
+    }
+
+    /// For the log: the name, with the number masked where it belongs to the public network.
     package var text: String {
         switch kind {
         case .station(let user): "station \(user)"

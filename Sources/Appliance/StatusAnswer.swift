@@ -133,8 +133,8 @@ enum StatusAnswer {
             .init("state", .string(call.phase.rawValue)),
             .init("from", .string(call.caller.number)),
             .init("to", .string(call.dialled)),
-            .init("caller", .string(call.caller.text)),
-            .init("callee", .string(call.callee.text)),
+            .init("caller", .init(call.caller.name)),
+            .init("callee", .init(call.callee.name)),
             .init("age-seconds", .init((now - call.start).wholeSeconds)),
             .init("talk-seconds", call.answer.map { .init((now - $0).wholeSeconds) } ?? .null),
             .init(
@@ -142,7 +142,7 @@ enum StatusAnswer {
                 .array(
                     call.attempts.map { attempt in
                         [
-                            "target": .string(attempt.target.text), "outcome": .string(attempt.outcome.text),
+                            "target": .string(attempt.target.name ?? attempt.target.number), "outcome": .string(attempt.outcome.text),
                             "milliseconds": .init(attempt.milliseconds),
                         ]
                     })),
