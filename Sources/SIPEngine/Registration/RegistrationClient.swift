@@ -182,7 +182,7 @@ package struct RegistrationClient: Sendable {
             send(request)
         case 423:
             guard let minimum = response.number(.minExpires), minimum > expires, minimum <= 86_400 * 7,
-                var request = lastRequest
+                attemptCount < 4, var request = lastRequest
             else { return fail("423 \(response.reasonPhrase)", after: nil, at: now) }
             expires = minimum
             request.headers.set(.expires, String(minimum))

@@ -271,17 +271,23 @@ extension TransactionLayer {
 
     /// Answers an INVITE with a provisional response that is repeated until its PRACK (RFC 3262 §3); the layer adds
     /// RSeq and Require. The user does so only when the request has 100rel in Supported or Require, and with a To tag.
+    ///
+    /// false: no PRACK will come, for too many wait for theirs already and this one went out unreliably, or not at all.
+    @discardableResult
     package mutating func respondReliably(
         _ response: SIPResponse, to id: ServerTransactionID, at now: MonotonicTime
-    ) {
+    ) -> Bool {
         guard (101...199).contains(response.statusCode), response.to?.tag != nil, let existing = inviteServers[id],
             existing.provisionals?.isWaitingFull != true
-        else { return respond(response, to: id, at: now) }
+        else {
+            respond(response, to: id, at: now)
+            return false
+        }
         guard existing.transaction.isProceeding, existing.heldSuccess == nil,
             var entry = inviteServers.removeValue(forKey: id)
         else {
             counters.lateResponses += 1
-            return
+            return false
         }
         noteTag(of: response, id, &entry.peer, &entry.inviteKeys, isDialogForming: true)
         if entry.provisionals == nil {
@@ -293,6 +299,7 @@ extension TransactionLayer {
             entry.transaction.handle(.provisional, at: now)
         }
         settle(id, &entry)
+        return true
     }
 
     private mutating func sendSuccess(_ response: SIPResponse, _ entry: inout InviteServerEntry, at now: MonotonicTime)
