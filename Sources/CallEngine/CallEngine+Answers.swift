@@ -101,8 +101,9 @@ extension CallEngine {
         var relayed = makeAnswer(call, fork, response, description: shown)
         relayed.headers.append(.allow, Self.allowedMethods)
         if call.callerTakesReliableProvisional, asksForReliability {
-            call.forks[fork].unacknowledged.append(shown != nil)
-            transactions.respondReliably(relayed, to: call.inviteTransaction, at: now)
+            if transactions.respondReliably(relayed, to: call.inviteTransaction, at: now) {
+                call.forks[fork].unacknowledged.append(shown != nil)
+            }
         } else {
             transactions.respond(relayed, to: call.inviteTransaction, at: now)
         }
@@ -296,6 +297,8 @@ extension CallEngine {
         guard var dialog = Dialog(uacRequest: request, response: response) else { return }
         transactions.sendACK(
             dialog.makeACK(for: request.cseq?.number ?? 1, credentialsOf: request), to: nextHop, at: now)
+        // Each repetition of the 2xx comes by here, and a peer may invent To tags.
+        guard transactions.clientTransactionCount < Limits.clientTransactionCountMax else { return }
         _ = transactions.send(dialog.makeRequest(.bye), to: nextHop, at: now)
     }
 }

@@ -79,7 +79,7 @@ extension CallEngine {
     /// A repeated 2xx of a re-INVITE: our ACK was lost.
     mutating func repeatACK(_ call: Call, _ response: SIPResponse, at now: MonotonicTime) {
         guard response.statusCode < 300, let number = response.cseq?.number,
-            let reference = DialogID(incoming: response).flatMap({ dialogs[$0] })
+            let reference = DialogID(incoming: response).flatMap({ dialogs[$0] }), reference.call == call.id
         else { return }
         let leg = call.forks[reference.fork.rawValue][reference.side]
         guard let ack = leg.lastACK, ack.sequenceNumber == number else { return }

@@ -179,11 +179,11 @@ extension CallEngine {
             request.headers.append(contentsOf: refresh.request.headers) { [.allow, .contentType].contains($0) }
             request.headers.set(.contact, contact(of: call.forks[fork][side]).text)
             request.body = refresh.request.body
+            guard refresh.authorizationCount < Limits.authorizationCountMax else { return }
             let canRepeat =
                 response.statusCode == 422
                 ? call.forks[fork][side].timer.raise(for: response)
-                : refresh.authorizationCount < Limits.authorizationCountMax
-                    && call.forks[fork][side].peer.trunkName.map { name in
+                : call.forks[fork][side].peer.trunkName.map { name in
                         request.headers.append(contentsOf: refresh.request.headers) {
                             [.authorization, .proxyAuthorization].contains($0)
                         }

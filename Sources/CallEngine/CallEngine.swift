@@ -286,6 +286,8 @@ enum Limits {
     /// Requests inside dialogs on their way through one call.
     static let relayCountMax = 8
     static let streamCountMax = 8
+    /// Beyond it a 2xx nobody waits for is acknowledged, but its BYE is left out: the peer ends that dialog itself.
+    static let clientTransactionCountMax = 4_096
     static let authorizationCountMax = 2
     static let retryAfterSeconds = 10
     /// How long the last media counters are waited for before the summary goes without them.

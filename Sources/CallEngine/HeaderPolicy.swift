@@ -124,6 +124,9 @@ enum HeaderPolicy {
 /// What must not be seen on the other side: addresses and identifiers of the side a message came from.
 struct LegSecrets: Sendable {
     private var texts: [[UInt8]] = []
+    /// A message may name thousands of hops; what is beyond the first of them is looked for no more, or one message
+    /// would keep us busy for a second.
+    static let countMax = 64
 
     init(of headers: SIPHeaders, source: IPAddress) {
         add(source.description)
@@ -143,7 +146,10 @@ struct LegSecrets: Sendable {
         }
     }
 
-    private mutating func add(_ text: String) { texts.append(Array(text.utf8)) }
+    private mutating func add(_ text: String) {
+        guard texts.count < Self.countMax else { return }
+        texts.append(Array(text.utf8))
+    }
 
     private mutating func add(_ uri: URI) {
         guard case .address(let address)? = uri.sip?.host else { return }
