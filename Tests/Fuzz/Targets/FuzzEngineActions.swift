@@ -94,6 +94,8 @@ extension EngineWorld {
             guard let colon = line.firstIndex(of: ":") else { continue }
             let name = SIPHeaderName(String(line[..<colon]))
             let value = String(line[line.index(after: colon)...].drop { $0 == " " })
+            // A description by another name crosses as it is.
+            if [.contentType, .contentEncoding, .contentDisposition].contains(name) { isMutated = true }
             edit(&message) { headers in
                 switch name {
                 case .cseq, .to, .from, .callID, .contentType, .maxForwards: headers.set(name, value)
@@ -111,6 +113,13 @@ extension EngineWorld {
         case .response(var response):
             change(&response.headers)
             message = .response(response)
+        }
+    }
+
+    static func headers(of message: SIPMessage) -> SIPHeaders {
+        switch message {
+        case .request(let request): request.headers
+        case .response(let response): response.headers
         }
     }
 
@@ -304,6 +313,14 @@ extension EngineWorld {
         }
         if code == 422 { response.headers.append(.minSE, script.pick(EngineDictionary.numbers)) }
         counter += 1
+        if script.below(16) == 15, let other = recall(where: { Self.headers(of: $0).first(.callID) != request.callID }),
+            other.path.remote.address == peer.path.remote.address
+        {
+            // In the right transaction, of the wrong dialog.
+            for name in [SIPHeaderName.callID, .from, .to] {
+                response.headers.set(name, Self.headers(of: other.message).first(name) ?? "")
+            }
+        }
         var message = SIPMessage.response(response)
         if options & 64 == 0, request.method == .invite || request.method == .update {
             addBody(&message, peer, options & 128 != 0 ? 1 : 0)
