@@ -29,6 +29,9 @@ enum Limits {
     /// Beyond it a new request outside any dialog gets 503, unless it is an emergency call. Over UDP an answered request
     /// stays for 32 s: this is 512 requests a second.
     static let serverTransactionCountMax = 16_384
+    /// A request with more bytes of headers counts for as many as it would make: nobody fills the memory with a few
+    /// thousand of 64 kB.
+    static let headerByteCountOfOne = 4_096
     /// Beyond it every request gets 503, unless it is an emergency call.
     static let serverTransactionCountHardMax = 32_768
     /// What Retry-After of that 503 says, in seconds.

@@ -248,6 +248,22 @@ struct RegistrationClientTests {
         }
     }
 
+    @Test("423 with a longer interval each time is believed three times")
+    func everLonger() throws {
+        var client = try client(expires: 60)
+        client.handle(.start, at: .zero)
+        for minimum in [100, 200, 300] {
+            let request = try sent(&client)
+            client.handle(.response(response(request, 423, [(.minExpires, String(minimum))])), at: .zero)
+        }
+        let last = try sent(&client)
+        client.handle(.response(response(last, 423, [(.minExpires, "400")])), at: .zero)
+        guard case .failed = client.state else {
+            Issue.record("\(client.state)")
+            return
+        }
+    }
+
     @Test("fails with growing pauses, honours Retry-After, and comes back")
     func backsOff() throws {
         var client = try client()

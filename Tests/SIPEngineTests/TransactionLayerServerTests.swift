@@ -259,6 +259,18 @@ struct TransactionLayerServerTests {
         #expect(roomy.receive(hangup, at: .zero).serverTransaction != nil)
     }
 
+    @Test("a request with large headers counts for many")
+    func weight() throws {
+        var layer = Sample.layer(countMax: 4)
+        for (number, byteCount) in [20_000, 100, 20_000].enumerated() {
+            var request = try Sample.incoming(
+                "OPTIONS", branch: "z9hG4bK\(number)", number: number, callID: "c\(number)")
+            request.headers.append("X-Large", String(repeating: "x", count: byteCount))
+            #expect((layer.receive(request, at: .zero).serverTransaction != nil) == (number < 2), "\(number)")
+        }
+        #expect(layer.counters.refusedForCapacity == 1)
+    }
+
     @Test("malformed: 400 for a salvaged request, silence otherwise, a counter always")
     func malformed() throws {
         var layer = Sample.layer()

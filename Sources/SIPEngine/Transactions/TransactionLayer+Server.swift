@@ -58,7 +58,8 @@ extension TransactionLayer {
         if request.method == .ack { return receiveACK(request, key, cseq, at: now) }
         if let id = serverIDs[key] { return receiveRetransmission(id, at: now) }
 
-        if serverTransactionCount >= serverTransactionCountMax, isRefusedForCapacity(request) {
+        let load = serverTransactionCount * Self.weight(of: request)
+        if load >= serverTransactionCountMax, isRefusedForCapacity(request, load: load) {
             counters.refusedForCapacity += 1
             return respondStatelessly(to: request, 503, via: via, from: path)
         }
@@ -105,12 +106,17 @@ extension TransactionLayer {
         return (path, other)
     }
 
-    private func isRefusedForCapacity(_ request: SIPRequest) -> Bool {
+    /// For how many a request counts: its answer is kept, and repeats most of its headers.
+    private static func weight(of request: SIPRequest) -> Int {
+        max(1, request.headers.byteCount / Limits.headerByteCountOfOne)
+    }
+
+    private func isRefusedForCapacity(_ request: SIPRequest, load: Int) -> Bool {
         guard !isEmergency(request), request.method != .cancel else { return false }
         // What belongs to a dialog mostly ends it, or keeps a call alive.
         let isInDialog = request.to?.tag != nil
         let hardMax = max(serverTransactionCountMax, serverTransactionCountMax &* 2)
-        return !isInDialog || serverTransactionCount >= min(hardMax, Limits.serverTransactionCountHardMax)
+        return !isInDialog || load >= min(hardMax, Limits.serverTransactionCountHardMax)
     }
 
     private mutating func open(

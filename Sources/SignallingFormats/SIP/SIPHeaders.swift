@@ -44,6 +44,9 @@ package struct SIPHeaders: Sendable {
         self.entries = entries
     }
 
+    /// What the fields take in memory.
+    package var byteCount: Int { bytes.count }
+
     /// The number of header fields, each line counted once.
     package var count: Int { entries.count }
     package var isEmpty: Bool { entries.isEmpty }
