@@ -233,7 +233,9 @@ extension CallEngine {
     /// Capacity; the step an emergency call will not take.
     private func admission(of request: SIPRequest, from peer: Peer) -> Refusal? {
         if isShuttingDown { return Refusal(statusCode: 503, reason: "Shutting down") }
-        if activeCallCount >= settings.calls.maximum { return Refusal(statusCode: 503, reason: "Capacity reached") }
+        if activeCallCount >= settings.calls.maximum || calls.count >= Limits.endingCallCountMax {
+            return Refusal(statusCode: 503, reason: "Capacity reached")
+        }
         if case .trunk(let name, let trunk) = peer, let maximum = trunk.callsMax,
             callCount(ofTrunk: name) >= maximum
         {

@@ -184,11 +184,11 @@ extension CallEngine {
                 response.statusCode == 422
                 ? call.forks[fork][side].timer.raise(for: response)
                 : call.forks[fork][side].peer.trunkName.map { name in
-                        request.headers.append(contentsOf: refresh.request.headers) {
-                            [.authorization, .proxyAuthorization].contains($0)
-                        }
-                        return authorize(&request, after: response, trunk: name)
-                    } ?? false
+                    request.headers.append(contentsOf: refresh.request.headers) {
+                        [.authorization, .proxyAuthorization].contains($0)
+                    }
+                    return authorize(&request, after: response, trunk: name)
+                } ?? false
             guard canRepeat else { return }
             call.forks[fork][side].timer.prepare(&request)
             if request.method == .invite { _ = OfferAnswer.repeatOffer(on: &call.forks[fork][side].negotiation) }

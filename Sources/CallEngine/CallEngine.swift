@@ -102,7 +102,8 @@ package struct CallEngine: Sendable {
         routes = Self.compile(settings.routes)
         transactions = TransactionLayer(endpoints: Self.endpoints(settings), random: self.random.fork())
         registrar = Registrar()
-        digest = DigestServer(realm: settings.domain, algorithms: settings.digestAlgorithms, hash: hash, random: self.random.fork())
+        digest = DigestServer(
+            realm: settings.domain, algorithms: settings.digestAlgorithms, hash: hash, random: self.random.fork())
         media = MediaEngine(
             realms: Self.mediaRealms(settings), settings: Self.mediaSettings(settings), random: self.random.fork())
         for (name, trunk) in settings.trunks { addTrunk(name, trunk, at: now) }
@@ -286,6 +287,8 @@ enum Limits {
     /// Requests inside dialogs on their way through one call.
     static let relayCountMax = 8
     static let streamCountMax = 8
+    /// Calls that are over but for an answer of the other end, and all others; beyond it 503.
+    static let endingCallCountMax = 4_096
     /// Beyond it a 2xx nobody waits for is acknowledged, but its BYE is left out: the peer ends that dialog itself.
     static let clientTransactionCountMax = 4_096
     static let authorizationCountMax = 2

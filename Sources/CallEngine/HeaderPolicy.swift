@@ -73,7 +73,12 @@ enum HeaderPolicy {
             case .own, .body, .dropped: break
             case .rebuilt:
                 guard let value = rebuilt(field.name, field.value, host: host) else { break }
-                destination.append(field.name, value)
+                // Texts and parameters may still name the source's side; our own host would be taken for a secret.
+                if rebuilt(field.name, field.value, host: "host.invalid").map(secrets.appear) ?? false {
+                    withheldCount += 1
+                } else {
+                    destination.append(field.name, value)
+                }
             case .carried:
                 if secrets.appear(in: field.value) {
                     withheldCount += 1

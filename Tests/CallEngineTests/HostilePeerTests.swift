@@ -80,3 +80,29 @@ struct HostilePeerTests {
         Issue.record("the answer did not come: \(phone.summary)")
     }
 }
+
+@Suite("what a side says of itself in passing")
+struct WithheldHeaderTests {
+    @Test(
+        "is withheld from the other",
+        arguments: [
+            "Warning: 399 phone \"see 192.0.2.11\"", "Diversion: <sip:2002@192.0.2.11>;reason=busy;host=192.0.2.11",
+            "Subject: at 192.0.2.11", "Call-Info: <http://192.0.2.11/x>",
+        ])
+    func withheld(_ header: String) throws {
+        let call = try OutboundCall(headers: [header])
+        #expect(!call.calleeInvite.text.contains("192.0.2.11"))
+    }
+
+    @Test(
+        "crosses when it shows nothing",
+        arguments: [
+            ("Warning: 399 192.0.2.11 \"busy\"", "Warning: 399 203.0.113.2 \"busy\""),
+            ("Diversion: <sip:2002@192.0.2.11>;reason=busy", "Diversion: <sip:2002@203.0.113.2>;reason=busy"),
+            ("Subject: lunch", "Subject: lunch"),
+        ])
+    func crosses(_ header: String, _ expected: String) throws {
+        let call = try OutboundCall(headers: [header])
+        #expect(call.calleeInvite.text.contains(expected))
+    }
+}
