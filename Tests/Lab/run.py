@@ -79,7 +79,7 @@ def path_without_box(offload, seconds):
     """The same calls with the box as a plain router: what the namespaces themselves cost."""
     with Lab(box=False, offload=offload) as lab:
         lab.carrier(Called(audio=lab.noise(seconds * 1000)).call(), digest=False)
-        batch = Batch("no box", 2)
+        batch = Batch("plain router", 2)
         hold = seconds * 1000 + HOLD_MARGIN
         caller = Caller("2001", "95551234", audio=lab.noise(seconds * 1000), hold=hold)
         return speech(lab, batch, lambda: lab.from_station(
@@ -134,7 +134,7 @@ def kernel_cell(batch, index):
 
 def table(batches, base):
     head = ("", "calls", "answered", "failed", "direction", "sent", "arrived", "lost", "in kernel", "delay p50 µs", "p99 µs",
-            "added p50 µs")
+            "over router p50 µs")
     rows = [head]
     for batch in ([base] if base else []) + batches:
         for index, (arrow, way) in enumerate((("→ called", batch.forward), ("→ caller", batch.backward))):
@@ -163,7 +163,7 @@ def main():
         print(f"the lab cannot run: {reason}", file=sys.stderr)
         return 1
     stop_on_signals()
-    say("measuring the path without the box")
+    say("measuring the same path with the box as a plain router")
     base = path_without_box(options.offload, min(options.seconds, 3))
     batches, clean = through_box(options)
     print()
