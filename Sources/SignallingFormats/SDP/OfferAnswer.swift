@@ -61,7 +61,10 @@ package enum OfferAnswer {
         answer: SessionDescription, from: inout NegotiationLeg, to: inout NegotiationLeg, local: [TransportAddress]
     ) throws(OfferAnswerError) -> RelayedAnswer {
         guard let offer = from.offer, let original = to.offered else { throw .noOfferPending }
-        guard original.media.count == offer.media.count else { throw .noOfferPending }
+        // A repetition of ours that is still out has nothing to do with what the other leg offered.
+        guard original.media.count == offer.media.count, from.offerFormats.count == offer.media.count else {
+            throw .noOfferPending
+        }
         guard answer.media.count == offer.media.count else {
             throw .streamCountDiffers(expected: offer.media.count, got: answer.media.count)
         }

@@ -400,6 +400,16 @@ struct OfferAnswerTests {
         #expect(throws: OfferAnswerError.noOfferPending) { try OfferAnswer.accept(answer: moved, on: &pair.b) }
     }
 
+    @Test("an answer to our own repetition is none for the other leg")
+    func answerToRepetition() throws {
+        var pair = Pair()
+        let mine = from("198.51.100.9", "m=audio 7000 RTP/AVP 0")
+        _ = try pair.offerFromA(from("10.0.0.5", "m=audio 4000 RTP/AVP 0 8"))
+        _ = try pair.answerFromB(mine)
+        _ = try #require(OfferAnswer.repeatOffer(on: &pair.b))
+        #expect(throws: OfferAnswerError.noOfferPending) { try pair.answerFromB(mine) }
+    }
+
     @Test("IPv6 towards one leg, IPv4 towards the other")
     func families() throws {
         var a = NegotiationLeg(sessionID: 1, address: .v4(0xC0A8_3201))
