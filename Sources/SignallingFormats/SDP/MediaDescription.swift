@@ -27,25 +27,29 @@ package struct MediaDescription: Hashable, Sendable {
         self.lines = lines
     }
 
-    /// `audio 49170/2 RTP/AVP 0 8`; nil when it is not that.
-    init?(_ text: String) {
-        let fields = text.split(separator: " ", omittingEmptySubsequences: true)
-        // Tolerated: no format at all on a rejected stream, as some peers answer.
-        guard fields.count >= 3 else { return nil }
-        let ports = fields[1].split(separator: "/", omittingEmptySubsequences: false)
-        guard (1...2).contains(ports.count), ports.allSatisfy({ $0.utf8.allSatisfy { (0x30...0x39).contains($0) } }),
-            let port = UInt16(ports[0])
+    /// What follows `m=`: `audio 49170/2 RTP/AVP 0 8`; nil when it is not that.
+    init?(_ bytes: Span<UInt8>, _ range: Range<Int>) {
+        var fields = SDPFieldCursor(range)
+        guard let kind = fields.next(bytes), let ports = fields.next(bytes),
+            let transportProtocol = fields.next(bytes)
         else { return nil }
-        var portCount = 1
-        if ports.count == 2 {
-            guard let count = Int(ports[1]), (1...65_535).contains(count) else { return nil }
+        let slash = bytes.firstOffset(of: UInt8(ascii: "/"), in: ports) ?? ports.upperBound
+        guard let port = bytes.decimal(ports.lowerBound..<slash, maximum: 65_535) else { return nil }
+        var portCount: UInt64 = 1
+        if slash < ports.upperBound {
+            guard let count = bytes.decimal((slash + 1)..<ports.upperBound, maximum: 65_535), count > 0 else {
+                return nil
+            }
             portCount = count
         }
-        let formats = fields[3...].map(String.init)
+        var formats: [String] = []
+        formats.reserveCapacity(8)
+        while let format = fields.next(bytes) { formats.append(bytes.text(format)) }
+        // Tolerated: no format at all on a rejected stream, as some peers answer.
         guard port == 0 || !formats.isEmpty else { return nil }
         self.init(
-            kind: String(fields[0]), port: port, portCount: portCount, transportProtocol: String(fields[2]),
-            formats: formats)
+            kind: bytes.text(kind), port: UInt16(port), portCount: Int(portCount),
+            transportProtocol: bytes.text(transportProtocol), formats: formats)
     }
 
     /// The value of the `m=` line.
@@ -65,7 +69,7 @@ extension MediaDescription {
     package var isRejected: Bool { port == 0 }
 
     /// The stream's own `c=`; nil: the session's applies.
-    package var connection: SDPConnection? { lines.first(type: "c").flatMap { SDPConnection($0.text) } }
+    package var connection: SDPConnection? { lines.connection }
 
     /// The stream's own direction; nil: the session's applies, or `sendrecv`.
     package var direction: SDPDirection? { lines.direction }
@@ -76,10 +80,13 @@ extension MediaDescription {
     /// Where RTCP goes when not to the next port (RFC 3605).
     package var rtcp: (port: UInt16, host: SDPHost?)? {
         guard let value = lines.attributeValue("rtcp") else { return nil }
-        let fields = value.split(separator: " ", omittingEmptySubsequences: true)
-        guard let first = fields.first, let port = UInt16(first) else { return nil }
-        if fields.count == 1 { return (port, nil) }
-        guard fields.count == 4, let host = SDPHost(tail: fields[1...]) else { return nil }
+        let bytes = value.utf8.span
+        var fields = SDPFieldCursor(0..<bytes.count)
+        guard let first = fields.next(bytes), let port = UInt16(bytes.text(first)) else { return nil }
+        guard let networkType = fields.next(bytes) else { return (port, nil) }
+        guard let addressType = fields.next(bytes), let last = fields.next(bytes), fields.next(bytes) == nil,
+            let host = SDPHost(bytes, networkType: networkType, addressType: addressType, host: last)
+        else { return nil }
         return (port, host)
     }
 

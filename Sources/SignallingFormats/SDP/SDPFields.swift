@@ -37,23 +37,38 @@ package enum SDPHost: Hashable, Sendable {
     }
 
     /// The three fields `IN IP4 192.0.2.1`. nil unless the network is IN and family and address fit.
-    init?(networkType: Substring, addressType: Substring, host: Substring) {
-        guard networkType == "IN", addressType == "IP4" || addressType == "IP6", !host.isEmpty else { return nil }
-        if let address = IPAddress(host) {
-            guard (address.family == .v4) == (addressType == "IP4"), !host.hasPrefix("[") else { return nil }
+    init?(_ bytes: Span<UInt8>, networkType: Range<Int>, addressType: Range<Int>, host: Range<Int>) {
+        guard bytes.word(networkType) == SDPWord.internet, !host.isEmpty else { return nil }
+        let family: IPAddress.Family
+        switch bytes.word(addressType) {
+        case SDPWord.ipv4: family = .v4
+        case SDPWord.ipv6: family = .v6
+        default: return nil
+        }
+        if let word = bytes.ipv4(host) {
+            guard family == .v4 else { return nil }
+            self = .address(.v4(word))
+            return
+        }
+        let text = bytes.text(host)
+        if let address = IPAddress(text) {
+            guard address.family == family, bytes[host.lowerBound] != UInt8(ascii: "[") else { return nil }
             self = .address(address)
         } else {
             // A domain name (RFC 8866 §9, FQDN): anything else, such as 256.1.1.1 or fe80::1%eth0, is an error.
-            let allowed = host.utf8.allSatisfy { byte in
-                switch byte {
-                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-                    UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."):
-                    true
-                default: false
+            var hasLetter = false
+            for index in host {
+                let byte = bytes[index]
+                if ByteClass.isAlpha(byte) {
+                    hasLetter = true
+                } else {
+                    guard ByteClass.isDigit(byte) || byte == UInt8(ascii: "-") || byte == UInt8(ascii: ".") else {
+                        return nil
+                    }
                 }
             }
-            guard allowed, host.contains(where: \.isLetter) else { return nil }
-            self = .name(String(host))
+            guard hasLetter else { return nil }
+            self = .name(text)
         }
     }
 
@@ -81,29 +96,27 @@ package struct SDPOrigin: Hashable, Sendable {
         self.host = host
     }
 
-    init?(_ text: String) {
-        let fields = text.split(separator: " ", omittingEmptySubsequences: true)
-        // Tolerated: a user name with spaces or none at all, as some phones write their display name here.
-        guard fields.count >= 5, let host = SDPHost(tail: fields.suffix(3)) else { return nil }
-        let numbers = fields.dropLast(3).suffix(2)
-        guard numbers.allSatisfy({ number in number.utf8.allSatisfy { (0x30...0x39).contains($0) } }),
-            let sessionID = numbers.first, let sessionVersion = numbers.last
+    /// What follows `o=`.
+    init?(_ bytes: Span<UInt8>, _ range: Range<Int>) {
+        var fields = SDPFieldCursor(range)
+        guard let hostRange = fields.popLast(bytes), let addressType = fields.popLast(bytes),
+            let networkType = fields.popLast(bytes), let sessionVersion = fields.popLast(bytes),
+            let sessionID = fields.popLast(bytes),
+            let host = SDPHost(bytes, networkType: networkType, addressType: addressType, host: hostRange),
+            bytes.isDigits(sessionID), bytes.isDigits(sessionVersion)
         else { return nil }
-        let username = fields.dropLast(5).joined(separator: " ")
+        // Tolerated: a user name with spaces or none at all, as some phones write their display name here.
+        var username = ""
+        while let word = fields.next(bytes) {
+            if !username.isEmpty { username += " " }
+            username += bytes.text(word)
+        }
         self.init(
-            username: username.isEmpty ? "-" : username, sessionID: String(sessionID),
-            sessionVersion: String(sessionVersion), host: host)
+            username: username.isEmpty ? "-" : username, sessionID: bytes.text(sessionID),
+            sessionVersion: bytes.text(sessionVersion), host: host)
     }
 
     var text: String { "\(username) \(sessionID) \(sessionVersion) IN \(host.text)" }
-}
-
-extension SDPHost {
-    /// The last three fields of `o=`, `c=` or `a=rtcp`.
-    init?(tail: ArraySlice<Substring>) {
-        guard tail.count == 3, let networkType = tail.first, let host = tail.last else { return nil }
-        self.init(networkType: networkType, addressType: tail[tail.startIndex + 1], host: host)
-    }
 }
 
 /// `c=` (RFC 8866 §5.7).
@@ -117,17 +130,23 @@ package struct SDPConnection: Hashable, Sendable {
         self.multicastSuffix = multicastSuffix
     }
 
-    init?(_ text: String) {
-        let fields = text.split(separator: " ", omittingEmptySubsequences: true)
-        guard fields.count == 3 else { return nil }
-        var hostText = fields[2]
-        if let slash = hostText.firstIndex(of: "/") {
-            let suffix = hostText[slash...]
-            guard suffix.utf8.allSatisfy({ $0 == UInt8(ascii: "/") || (0x30...0x39).contains($0) }) else { return nil }
-            multicastSuffix = String(suffix)
-            hostText = hostText[..<slash]
+    /// What follows `c=`.
+    init?(_ bytes: Span<UInt8>, _ range: Range<Int>) {
+        var fields = SDPFieldCursor(range)
+        guard let networkType = fields.next(bytes), let addressType = fields.next(bytes),
+            let last = fields.next(bytes), fields.next(bytes) == nil
+        else { return nil }
+        let slash = bytes.firstOffset(of: UInt8(ascii: "/"), in: last) ?? last.upperBound
+        if slash < last.upperBound {
+            for index in slash..<last.upperBound {
+                guard bytes[index] == UInt8(ascii: "/") || ByteClass.isDigit(bytes[index]) else { return nil }
+            }
+            multicastSuffix = bytes.text(slash..<last.upperBound)
         }
-        guard let host = SDPHost(networkType: fields[0], addressType: fields[1], host: hostText) else { return nil }
+        guard
+            let host = SDPHost(
+                bytes, networkType: networkType, addressType: addressType, host: last.lowerBound..<slash)
+        else { return nil }
         self.host = host
     }
 

@@ -34,9 +34,9 @@ package struct SDPLine: Hashable, Sendable {
     }
 
     /// Attribute names are case-sensitive (RFC 8866 §6).
-    func isAttribute(_ name: StaticString) -> Bool {
-        guard let attributeName else { return false }
-        return attributeName.elementsEqual(name.description.utf8)
+    func isAttribute(_ name: String) -> Bool {
+        guard let attributeName, attributeName.count == name.utf8.count else { return false }
+        return attributeName.elementsEqual(name.utf8)
     }
 
     /// What follows the colon; nil for an attribute without one.
@@ -69,10 +69,16 @@ extension [SDPLine] {
 
     func first(type: Unicode.Scalar) -> SDPLine? { first { $0.type == UInt8(ascii: type) } }
 
-    func hasAttribute(_ name: StaticString) -> Bool { contains { $0.isAttribute(name) } }
+    /// The first `c=`; nil without one.
+    var connection: SDPConnection? {
+        guard let line = first(type: "c") else { return nil }
+        return SDPConnection(line.value.span, 0..<line.value.count)
+    }
+
+    func hasAttribute(_ name: String) -> Bool { contains { $0.isAttribute(name) } }
 
     /// The value of the first attribute of this name that has one.
-    func attributeValue(_ name: StaticString) -> String? {
+    func attributeValue(_ name: String) -> String? {
         for line in self where line.isAttribute(name) {
             if let value = line.attributeValue { return value }
         }
@@ -86,4 +92,42 @@ extension [SDPLine] {
         }
         return nil
     }
+}
+
+/// Steps through the fields of a line, parted by one space or more.
+struct SDPFieldCursor {
+    private var start: Int
+    private var end: Int
+
+    init(_ range: Range<Int>) {
+        start = range.lowerBound
+        end = range.upperBound
+    }
+
+    mutating func next(_ bytes: Span<UInt8>) -> Range<Int>? {
+        while start < end, bytes[start] == 0x20 { start += 1 }
+        guard start < end else { return nil }
+        let lower = start
+        while start < end, bytes[start] != 0x20 { start += 1 }
+        return lower..<start
+    }
+
+    /// The last field that is left.
+    mutating func popLast(_ bytes: Span<UInt8>) -> Range<Int>? {
+        while end > start, bytes[end - 1] == 0x20 { end -= 1 }
+        guard end > start else { return nil }
+        let upper = end
+        while end > start, bytes[end - 1] != 0x20 { end -= 1 }
+        return end..<upper
+    }
+}
+
+/// Short words as `Span.word` yields them.
+enum SDPWord {
+    /// `IN`
+    static let internet: UInt64 = 0x49_4E
+    /// `IP4`
+    static let ipv4: UInt64 = 0x49_50_34
+    /// `IP6`
+    static let ipv6: UInt64 = 0x49_50_36
 }

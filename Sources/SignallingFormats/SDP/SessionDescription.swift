@@ -22,6 +22,7 @@ package struct SessionDescription: Hashable, Sendable {
         guard bytes.count <= SDPLimits.byteCountMax else { throw .tooLong(byteCount: bytes.count) }
         var origin: SDPOrigin?
         var lines: [SDPLine] = []
+        lines.reserveCapacity(4)
         var media: [MediaDescription] = []
         var number = 0
         var hasVersion = false
@@ -29,40 +30,43 @@ package struct SessionDescription: Hashable, Sendable {
         while start < bytes.count {
             number += 1
             guard number <= SDPLimits.lineCountMax else { throw .tooManyLines }
-            let (value, next) = try Self.line(in: bytes, from: start, number: number)
+            let (line, next) = try Self.line(in: bytes, from: start, number: number)
             start = next
-            guard let (type, content) = value else { continue }  // a blank line
+            guard !line.isEmpty else { continue }
+            let type = bytes[line.lowerBound]
+            let value = (line.lowerBound + 2)..<line.upperBound
             guard hasVersion else {
-                guard type == UInt8(ascii: "v"), content == [UInt8(ascii: "0")] else { throw .unsupportedVersion }
+                guard type == UInt8(ascii: "v"), value.count == 1, bytes[value.lowerBound] == UInt8(ascii: "0") else {
+                    throw .unsupportedVersion
+                }
                 hasVersion = true
                 continue
             }
-            let line = SDPLine(type: type, value: content)
-            switch Unicode.Scalar(type) {
-            case "o" where media.isEmpty:
-                guard origin == nil, let parsed = SDPOrigin(line.text) else { throw .malformedOrigin(line: number) }
-                // What is rendered anew may grow (bytes that are no UTF-8): within the limits as well.
-                guard parsed.text.utf8.count + 2 <= SDPLimits.lineByteCountMax else {
-                    throw .lineTooLong(line: number)
+            switch type {
+            case UInt8(ascii: "o") where media.isEmpty:
+                guard origin == nil, let parsed = SDPOrigin(bytes, value) else {
+                    throw .malformedOrigin(line: number)
                 }
+                guard Self.isWithinLimit(value, { parsed.text }) else { throw .lineTooLong(line: number) }
                 origin = parsed
-            case "m":
+            case UInt8(ascii: "m"):
                 guard media.count < SDPLimits.mediaCountMax else { throw .tooManyMedia }
-                guard let description = MediaDescription(line.text) else { throw .malformedMedia(line: number) }
+                guard var description = MediaDescription(bytes, value) else { throw .malformedMedia(line: number) }
                 guard description.formats.count <= SDPLimits.formatCountMax else {
                     throw .tooManyFormats(line: number)
                 }
-                guard description.text.utf8.count + 2 <= SDPLimits.lineByteCountMax else {
-                    throw .lineTooLong(line: number)
-                }
+                guard Self.isWithinLimit(value, { description.text }) else { throw .lineTooLong(line: number) }
+                description.lines.reserveCapacity(8)
                 media.append(description)
-            case "c" where SDPConnection(line.text) == nil:
-                throw .malformedConnection(line: number)
             default:
+                if type == UInt8(ascii: "c"), SDPConnection(bytes, value) == nil {
+                    throw .malformedConnection(line: number)
+                }
+                let kept = SDPLine(type: type, value: [UInt8](copying: bytes.extracting(value)))
                 if media.isEmpty {
-                    lines.append(line)
+                    lines.append(kept)
                 } else {
-                    media[media.count - 1].lines.append(line)
+                    media[media.count - 1].lines.append(kept)
                 }
             }
         }
@@ -73,35 +77,41 @@ package struct SessionDescription: Hashable, Sendable {
             let rendered = self.bytes.count  // LF becomes CRLF
             guard rendered <= SDPLimits.byteCountMax else { throw .tooLong(byteCount: rendered) }
         }
-        guard connection == nil else { return }
-        for (index, stream) in media.enumerated() where !stream.isRejected && stream.connection == nil {
+        guard lines.first(type: "c") == nil else { return }
+        for (index, stream) in media.enumerated() where !stream.isRejected && stream.lines.first(type: "c") == nil {
             throw .missingConnection(media: index)
         }
     }
 
-    /// The line that begins at `start` and where the next one begins; a nil value for a blank line.
+    /// Whether a value that is rendered anew stays within the limit of a line: it may grow, by bytes that are no UTF-8.
+    private static func isWithinLimit(_ value: Range<Int>, _ text: () -> String) -> Bool {
+        value.count < SDPLimits.lineByteCountMax / 4 || text().utf8.count + 2 <= SDPLimits.lineByteCountMax
+    }
+
+    /// The line that begins at `start`, without its end, and where the next one begins; an empty range for a blank line.
     private static func line(
         in bytes: Span<UInt8>, from start: Int, number: Int
-    ) throws(SDPError) -> ((type: UInt8, value: [UInt8])?, next: Int) {
+    ) throws(SDPError) -> (line: Range<Int>, next: Int) {
         var end = start
-        while end < bytes.count, bytes[end] != UInt8(ascii: "\n") {
-            guard bytes[end] != 0 else { throw .forbiddenByte(line: number) }
+        var firstReturn = Int.max
+        while end < bytes.count {
+            let byte = bytes[end]
+            if byte < 0x20 {
+                guard byte != 0 else { throw .forbiddenByte(line: number) }
+                if byte == UInt8(ascii: "\n") { break }
+                if byte == UInt8(ascii: "\r") { firstReturn = min(firstReturn, end) }
+            }
             end += 1
         }
         let next = end < bytes.count ? end + 1 : end
         if end > start, bytes[end - 1] == UInt8(ascii: "\r") { end -= 1 }
-        guard end > start else { return (nil, next) }
+        guard end > start else { return (end..<end, next) }
         guard end - start <= SDPLimits.lineByteCountMax else { throw .lineTooLong(line: number) }
         guard end - start >= 2, (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(bytes[start]),
             bytes[start + 1] == UInt8(ascii: "=")
         else { throw .malformedLine(line: number) }
-        var value: [UInt8] = []
-        value.reserveCapacity(end - start - 2)
-        for index in (start + 2)..<end {
-            guard bytes[index] != UInt8(ascii: "\r") else { throw .forbiddenByte(line: number) }
-            value.append(bytes[index])
-        }
-        return ((bytes[start], value), next)
+        guard firstReturn >= end else { throw .forbiddenByte(line: number) }
+        return (start..<end, next)
     }
 
     package func render(into writer: inout ByteWriter) {
@@ -122,7 +132,7 @@ extension SessionDescription {
     package var sessionName: String? { lines.first(type: "s")?.text }
 
     /// The session's `c=`; streams may have their own.
-    package var connection: SDPConnection? { lines.first(type: "c").flatMap { SDPConnection($0.text) } }
+    package var connection: SDPConnection? { lines.connection }
 
     /// `a=` lines of the session level, in order.
     package var attributes: [SDPAttribute] { lines.attributes }

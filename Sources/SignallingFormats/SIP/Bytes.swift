@@ -211,6 +211,14 @@ extension Span<UInt8> {
         return word
     }
 
+    /// Up to eight bytes as one number, for comparison with an `SDPWord`; 0 for more.
+    func word(_ range: Range<Int>) -> UInt64 {
+        guard range.count <= 8 else { return 0 }
+        var word: UInt64 = 0
+        for index in range { word = word << 8 | UInt64(self[index]) }
+        return word
+    }
+
     /// The decimal number in `range`; nil when it is not one, or larger than `maximum`.
     func decimal(_ range: Range<Int>, maximum: UInt64) -> UInt64? {
         guard !range.isEmpty else { return nil }
@@ -224,6 +232,31 @@ extension Span<UInt8> {
             index += 1
         }
         return value
+    }
+
+    /// The dotted quad in `range`, no leading zeros; nil for anything else. Allocates nothing.
+    func ipv4(_ range: Range<Int>) -> UInt32? {
+        guard (7...15).contains(range.count) else { return nil }
+        var word: UInt32 = 0
+        var octet: UInt32 = 0
+        var digitCount = 0
+        var dotCount = 0
+        for index in range {
+            let byte = self[index]
+            if byte == UInt8(ascii: ".") {
+                guard digitCount > 0, dotCount < 3 else { return nil }
+                word = word << 8 | octet
+                octet = 0
+                digitCount = 0
+                dotCount += 1
+            } else {
+                guard ByteClass.isDigit(byte), digitCount < 3, digitCount == 0 || octet > 0 else { return nil }
+                octet = octet * 10 + UInt32(byte &- 0x30)
+                digitCount += 1
+                guard octet <= 255 else { return nil }
+            }
+        }
+        return dotCount == 3 && digitCount > 0 ? word << 8 | octet : nil
     }
 
     /// The text of `range`; bytes that are not UTF-8 become U+FFFD.

@@ -214,7 +214,7 @@ package enum SIPHost: Hashable, Sendable, CustomStringConvertible {
     }
 
     init(_ bytes: Span<UInt8>, _ range: Range<Int>) {
-        if let word = Self.ipv4(bytes, range) {
+        if let word = bytes.ipv4(range) {
             self = .address(.v4(word))
         } else {
             let text = bytes.text(range)
@@ -278,30 +278,5 @@ package enum SIPHost: Hashable, Sendable, CustomStringConvertible {
             bytes[last...].contains(UInt8(ascii: "."))
         else { return nil }
         return IPAddress(String(decoding: bytes[..<last] + bytes[(last + 1)...], as: UTF8.self))
-    }
-
-    /// The dotted quad in `range`, no leading zeros; nil for anything else. Allocates nothing.
-    private static func ipv4(_ bytes: Span<UInt8>, _ range: Range<Int>) -> UInt32? {
-        guard (7...15).contains(range.count) else { return nil }
-        var word: UInt32 = 0
-        var octet: UInt32 = 0
-        var digitCount = 0
-        var dotCount = 0
-        for index in range {
-            let byte = bytes[index]
-            if byte == UInt8(ascii: ".") {
-                guard digitCount > 0, dotCount < 3 else { return nil }
-                word = word << 8 | octet
-                octet = 0
-                digitCount = 0
-                dotCount += 1
-            } else {
-                guard ByteClass.isDigit(byte), digitCount < 3, digitCount == 0 || octet > 0 else { return nil }
-                octet = octet * 10 + UInt32(byte &- 0x30)
-                digitCount += 1
-                guard octet <= 255 else { return nil }
-            }
-        }
-        return dotCount == 3 && digitCount > 0 ? word << 8 | octet : nil
     }
 }
