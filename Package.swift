@@ -26,7 +26,7 @@ let package = Package(
     ],
     targets: [
         // Floor 0
-        .target(name: "Primitives", swiftSettings: pure),
+        .target(name: "Primitives", exclude: ["README.md"], swiftSettings: pure),
 
         // Floor 1: formats
         .target(
@@ -64,20 +64,22 @@ let package = Package(
                 "Primitives", "SignallingFormats", "MediaFormats", "Configuration", "SIPEngine", "MediaEngine",
                 "CallEngine", "Console", "LinuxIO", "FastPath", "Crypto",
             ],
-            swiftSettings: strict),
+            exclude: ["README.md"], swiftSettings: strict),
 
         // Floor 4: executables
-        .executableTarget(name: "cressetd", dependencies: ["Primitives", "Appliance", "LinuxIO"], swiftSettings: strict),
+        .executableTarget(
+            name: "cressetd", dependencies: ["Primitives", "Appliance", "LinuxIO"], exclude: ["README.md"],
+            swiftSettings: strict),
         .executableTarget(
             name: "cresset",
             dependencies: [
                 "Primitives", "Configuration", "Console", "LinuxIO",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
-            swiftSettings: strict),
+            exclude: ["README.md"], swiftSettings: strict),
 
         // C: what Swift cannot import
-        .target(name: "CLinux"),
+        .target(name: "CLinux", exclude: ["README.md"]),
         .target(name: "CFastPath", exclude: ["BPF", "README.md"], linkerSettings: [.linkedLibrary("bpf")]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
 
@@ -137,7 +139,9 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(
             name: "ApplianceTests",
-            dependencies: ["Primitives", "SignallingFormats", "SIPEngine", "Configuration", "Appliance", "TestSupport"],
+            dependencies: [
+                "Primitives", "SignallingFormats", "SIPEngine", "Configuration", "Appliance", "TestSupport",
+            ],
             swiftSettings: strict),
     ]
 )
