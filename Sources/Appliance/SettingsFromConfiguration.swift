@@ -1,5 +1,6 @@
 import CallEngine
 import Configuration
+import MediaEngine
 import Primitives
 import SIPEngine
 
@@ -26,7 +27,7 @@ extension CallEngineSettings {
                 maximum: configuration.calls.maximum, ringTimeout: configuration.calls.ringTimeout,
                 sessionExpires: configuration.calls.sessionExpires,
                 sessionExpiresMin: configuration.calls.sessionExpiresMin),
-            media: Media(
+            media: MediaSettings(
                 learningWindow: configuration.media.learningWindow,
                 inactivityTimeout: configuration.media.inactivityTimeout,
                 silenceEvent: configuration.media.silenceEvent))

@@ -105,7 +105,7 @@ package struct CallEngine: Sendable {
         digest = DigestServer(
             realm: settings.domain, algorithms: settings.digestAlgorithms, hash: hash, random: self.random.fork())
         media = MediaEngine(
-            realms: Self.mediaRealms(settings), settings: Self.mediaSettings(settings), random: self.random.fork())
+            realms: Self.mediaRealms(settings), settings: settings.media, random: self.random.fork())
         for (name, trunk) in settings.trunks { addTrunk(name, trunk, at: now) }
         drain(at: now)
     }
@@ -162,7 +162,7 @@ package struct CallEngine: Sendable {
         new.domain = old.domain
         settings = new
         routes = Self.compile(new.routes)
-        media.reconfigure(realms: Self.mediaRealms(new), settings: Self.mediaSettings(new), at: now)
+        media.reconfigure(realms: Self.mediaRealms(new), settings: new.media, at: now)
         reconfigureStations(from: old, at: now)
         reconfigureTrunks(from: old, at: now)
         drain(at: now)
@@ -259,12 +259,6 @@ extension CallEngine {
 
     static func mediaRealms(_ settings: CallEngineSettings) -> [RealmID: MediaRealm] {
         settings.realms.mapValues { MediaRealm(address: $0.endpoint.address, ports: $0.mediaPorts) }
-    }
-
-    static func mediaSettings(_ settings: CallEngineSettings) -> MediaSettings {
-        MediaSettings(
-            learningWindow: settings.media.learningWindow, inactivityTimeout: settings.media.inactivityTimeout,
-            silenceEvent: settings.media.silenceEvent)
     }
 
     static func settingsThatNeedRestart(from old: CallEngineSettings, to new: CallEngineSettings) -> [String] {

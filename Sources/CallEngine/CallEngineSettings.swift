@@ -1,3 +1,4 @@
+import MediaEngine
 import Primitives
 import SIPEngine
 
@@ -190,21 +191,6 @@ package struct CallEngineSettings: Equatable, Sendable {
         }
     }
 
-    package struct Media: Equatable, Sendable {
-        package var learningWindow: Duration
-        package var inactivityTimeout: Duration
-        package var silenceEvent: Duration
-
-        package init(
-            learningWindow: Duration = .seconds(3), inactivityTimeout: Duration = .seconds(60),
-            silenceEvent: Duration = .seconds(3)
-        ) {
-            self.learningWindow = learningWindow
-            self.inactivityTimeout = inactivityTimeout
-            self.silenceEvent = silenceEvent
-        }
-    }
-
     /// SIP domain and digest realm of the stations.
     package var domain: String
     /// Value of Server and User-Agent; empty sends none.
@@ -218,7 +204,7 @@ package struct CallEngineSettings: Equatable, Sendable {
     /// Called number (E.164 with leading `+`) to the stations that ring.
     package var numbers: [String: [String]]
     package var calls: Calls
-    package var media: Media
+    package var media: MediaSettings
     /// Challenge every request of a station, also from a path that has registered.
     package var challengesEveryRequest: Bool
 
@@ -226,7 +212,7 @@ package struct CallEngineSettings: Equatable, Sendable {
         domain: String, userAgent: String = "Cresset", digestAlgorithms: [DigestAlgorithm] = [.sha256, .md5],
         realms: [RealmID: Realm], stations: [String: Station] = [:],
         trunks: [String: Trunk] = [:], routes: [Route] = [], numbers: [String: [String]] = [:],
-        calls: Calls = Calls(), media: Media = Media(), challengesEveryRequest: Bool = false
+        calls: Calls = Calls(), media: MediaSettings = MediaSettings(), challengesEveryRequest: Bool = false
     ) {
         self.domain = domain
         self.userAgent = userAgent
