@@ -47,7 +47,7 @@ package final class Daemon {
     package static func run(_ options: DaemonOptions) -> Int32 {
         let log = StandardErrorLog()
         let outcome = BoxConfiguration.load(directory: options.configurationDirectory)
-        for issue in outcome.issues { log.write(issue.severity == .error ? .error : .warning, "\(issue)") }
+        log.write(outcome.issues)
         guard let configuration = outcome.configuration else {
             log.write(.error, "not starting: \(options.configurationDirectory) has \(outcome.errors.count) error(s)")
             return 78  // EX_CONFIG
@@ -256,7 +256,7 @@ package final class Daemon {
         service.notify(.reloading)
         defer { service.notify(.ready) }
         let outcome = BoxConfiguration.load(directory: options.configurationDirectory)
-        for issue in outcome.issues { log.write(issue.severity == .error ? .error : .warning, "\(issue)") }
+        log.write(outcome.issues)
         guard let new = outcome.configuration else {
             log.write(
                 .error,
@@ -353,5 +353,13 @@ extension StandardErrorLog.Level {
             case .info: .info
             case .debug: .debug
             }
+    }
+}
+
+extension StandardErrorLog {
+    fileprivate func write(_ issues: [ConfigurationIssue]) {
+        for issue in issues {
+            write(issue.severity == .error ? .error : .warning, "\(issue.place): \(issue.explanation)")
+        }
     }
 }

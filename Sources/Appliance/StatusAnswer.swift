@@ -142,7 +142,8 @@ enum StatusAnswer {
                 .array(
                     call.attempts.map { attempt in
                         [
-                            "target": .string(attempt.target.name ?? attempt.target.number), "outcome": .string(attempt.outcome.text),
+                            "target": .string(attempt.target.name ?? attempt.target.number),
+                            "outcome": .string(attempt.outcome.text),
                             "milliseconds": .init(attempt.milliseconds),
                         ]
                     })),

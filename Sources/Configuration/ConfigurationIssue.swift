@@ -22,11 +22,14 @@ package struct ConfigurationIssue: Error, Equatable, Sendable, CustomStringConve
         self.message = message
     }
 
+    /// `file:line:column`, or the file alone.
+    package var place: String { line > 0 ? "\(file):\(line):\(column)" : file }
+
+    /// `key: message`, or the message alone.
+    package var explanation: String { key.isEmpty ? message : "\(key): \(message)" }
+
     /// `file:line:column: error: key: message`, which editors jump to.
-    package var description: String {
-        let place = line > 0 ? "\(file):\(line):\(column)" : file
-        return "\(place): \(severity.rawValue): " + (key.isEmpty ? "" : "\(key): ") + message
-    }
+    package var description: String { "\(place): \(severity.rawValue): \(explanation)" }
 }
 
 /// What reading the configuration gave: a value unless there was an error, and everything there is to say.
