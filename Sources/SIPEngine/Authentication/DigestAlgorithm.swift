@@ -2,6 +2,7 @@
 package enum DigestAlgorithm: String, Hashable, Sendable, CaseIterable {
     case md5 = "MD5"
     case sha256 = "SHA-256"
+    // swift-format-ignore: AlwaysUseLowerCamelCase
     case sha512_256 = "SHA-512-256"  // as NIST writes it
 
     /// How much it is preferred; more is stronger.
