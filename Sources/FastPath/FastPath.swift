@@ -24,6 +24,8 @@ package final class FastPath {
     let program: RelayProgram?
     private var holds: [Attacher.Hold]
     private let rowNames: [String]
+    private let routeLookupV4 = RouteLookup(.v4)
+    private let routeLookupV6 = RouteLookup(.v6)
     private var generation: UInt32 = 0
     private var counterIndices: [TransportAddress: UInt32] = [:]
     /// Oldest first, so that a run still under way on another CPU cannot count for the next owner of its index.
@@ -54,7 +56,8 @@ package final class FastPath {
         if rows.isEmpty {
             program = nil
         } else {
-            try Self.permitRouteLookup()
+            try routeLookupV4.permit()
+            try routeLookupV6.permit()
             let program = try RelayProgram(flowCountMax: flowCountMax)
             try program.setInterfaces(rows.map(\.row))
             attacher.attach(program)
@@ -82,7 +85,10 @@ package final class FastPath {
                 relay_flow_key(flow.local), relay_flow(flow, counterIndex: index, generation: generation))
             return .applied
         }
-        try Self.permitRouteLookup()  // `sysctl net.ipv4.ip_forward=0` by anybody takes it back
+        switch flow.local.address.family {
+        case .v4: try routeLookupV4.permit()
+        case .v6: try routeLookupV6.permit()
+        }
         guard let index = freeIndices.popFirst() else { return .unsupported(.tableFull) }
         do throws(FastPathError) {
             try program.clearCounters(at: index)
@@ -159,30 +165,6 @@ package final class FastPath {
                     malformed: share.malformed,
                     lastArrival: share.last_arrival == 0
                         ? nil : MonotonicTime(nanoseconds: Int64(truncatingIfNeeded: share.last_arrival)))
-        }
-    }
-
-    /// The program asks the kernel for routes as if from `lo`, like a packet of our own. The kernel answers only
-    /// where forwarding is enabled; on `lo` that opens nothing, since no packet to forward arrives there.
-    private static func permitRouteLookup() throws(FastPathError) {
-        for family in ["ipv4", "ipv6"] {
-            let path = "/proc/sys/net/\(family)/conf/lo/forwarding"
-            var value = UInt8(ascii: "1")
-            let reader = open(path, O_RDONLY | O_CLOEXEC)
-            guard reader >= 0 else { continue }  // the kernel has no such family
-            _ = read(reader, &value, 1)
-            close(reader)
-            if value == UInt8(ascii: "1") { continue }
-            let writer = open(path, O_WRONLY | O_CLOEXEC)
-            value = UInt8(ascii: "1")
-            guard writer >= 0, write(writer, &value, 1) == 1 else {
-                let code = errno
-                if writer >= 0 { close(writer) }
-                throw FastPathError(
-                    call: "open", object: path, code: code,
-                    detail: "the kernel's route lookup needs net.\(family).conf.lo.forwarding = 1; set it in sysctl.d")
-            }
-            close(writer)
         }
     }
 }
