@@ -68,7 +68,7 @@ package final class UDPSocket {
         let scope = options.interface.map { if_nametoindex($0) } ?? 0
         let result = SocketAddress(address, scope: scope).withSockaddr { bind(socket, $0, $1) }
         _ = try check(result, "bind", address.description)
-        localAddress = SocketAddress.local(of: socket) ?? address
+        localAddress = address.port == 0 ? SocketAddress.local(of: socket) ?? address : address
         self.loop = loop
         self.socket = socket
         self.scope = scope
