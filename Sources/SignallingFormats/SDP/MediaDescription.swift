@@ -134,10 +134,10 @@ extension MediaDescription {
 extension SDPLine {
     /// `a=rtpmap:96 L8/8000` → 96 and `L8/8000`; the same for fmtp and rtcp-fb.
     var payloadTypeAndRest: (UInt8, Substring)? {
-        guard let value = attributeValue else { return nil }
-        let trimmed = value.drop { $0 == " " }
-        let digits = trimmed.prefix { $0 != " " }
-        guard let number = UInt8(digits), number < 128 else { return nil }
-        return (number, trimmed.dropFirst(digits.count).drop { $0 == " " })
+        let bytes = value.span
+        guard let colon = bytes.firstOffset(of: UInt8(ascii: ":"), in: 0..<bytes.count) else { return nil }
+        var fields = SDPFieldCursor((colon + 1)..<bytes.count)
+        guard let digits = fields.next(bytes), let number = UInt8(bytes.text(digits)), number < 128 else { return nil }
+        return (number, Substring(bytes.text(fields.rest(bytes))))
     }
 }

@@ -168,10 +168,13 @@ package struct SDPCodec: Hashable, Sendable {
 
     /// `PCMU/8000` or `L16/44100/2`.
     init?(_ text: Substring) {
-        let parts = text.split(separator: "/", omittingEmptySubsequences: false)
-        guard (2...3).contains(parts.count), !parts[0].isEmpty, let rate = Int(parts[1]), rate > 0 else { return nil }
+        let parts = text.utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+        guard (2...3).contains(parts.count), !parts[0].isEmpty, let rate = Int(Substring(parts[1])), rate > 0 else {
+            return nil
+        }
         // Tolerated: parameters we do not understand behind the rate count as one channel.
-        self.init(String(parts[0]), rate, channels: parts.count == 3 ? max(1, Int(parts[2]) ?? 1) : 1)
+        self.init(
+            String(Substring(parts[0])), rate, channels: parts.count == 3 ? max(1, Int(Substring(parts[2])) ?? 1) : 1)
     }
 
     /// Codec of a payload type that needs no `a=rtpmap` (RFC 3551 §6); nil for the others.

@@ -112,6 +112,13 @@ struct SDPFieldCursor {
         return lower..<start
     }
 
+    /// All that is left, without the spaces before it.
+    func rest(_ bytes: Span<UInt8>) -> Range<Int> {
+        var start = start
+        while start < end, bytes[start] == 0x20 { start += 1 }
+        return start..<end
+    }
+
     /// The last field that is left.
     mutating func popLast(_ bytes: Span<UInt8>) -> Range<Int>? {
         while end > start, bytes[end - 1] == 0x20 { end -= 1 }

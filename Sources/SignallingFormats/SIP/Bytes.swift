@@ -265,11 +265,14 @@ extension Span<UInt8> {
         unsafe extracting(range).withUnsafeBufferPointer { unsafe String(decoding: $0, as: UTF8.self) }
     }
 
+    private func hasFold(_ range: Range<Int>) -> Bool {
+        for index in range where self[index] == 0x0D || self[index] == 0x0A { return true }
+        return false
+    }
+
     /// The text of `range` with every fold replaced by one space (RFC 3261 §7.3.1).
     func unfoldedText(_ range: Range<Int>) -> String {
-        guard firstOffset(of: 0x0D, in: range) != nil || firstOffset(of: 0x0A, in: range) != nil else {
-            return text(range)
-        }
+        guard hasFold(range) else { return text(range) }
         var bytes: [UInt8] = []
         bytes.reserveCapacity(range.count)
         var index = range.lowerBound

@@ -262,8 +262,10 @@ package struct SIPHeaders: Sendable {
     }
 
     private mutating func appendCleaned(_ value: String) {
-        for byte in value.utf8 {
-            bytes.append(byte == 0x0D || byte == 0x0A || byte == 0 ? 0x20 : byte)
+        let start = bytes.count
+        bytes.append(contentsOf: value.utf8)
+        for index in start..<bytes.count where bytes[index] == 0x0D || bytes[index] == 0x0A || bytes[index] == 0 {
+            bytes[index] = 0x20
         }
     }
 

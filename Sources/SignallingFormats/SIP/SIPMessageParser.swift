@@ -125,9 +125,13 @@ struct MessageIndex {
         var hasControl = false
         var lineEnd = index
         while true {
-            while index < count, bytes[index] >= 0x20, bytes[index] != 0x7F { index += 1 }
+            var byte: UInt8 = 0
+            while index < count {
+                byte = bytes[index]
+                if byte < 0x20 || byte == 0x7F { break }
+                index &+= 1
+            }
             guard index < count else { throw SIPParseError(.headerUnterminated, at: index) }
-            let byte = bytes[index]
             if byte == 0x0D {
                 guard index + 1 < count else { throw SIPParseError(.headerUnterminated, at: index) }
                 guard bytes[index + 1] == 0x0A else { throw SIPParseError(.lineEndMalformed, at: index) }
