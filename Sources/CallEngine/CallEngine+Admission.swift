@@ -30,13 +30,25 @@ extension CallEngine {
 
     mutating func receive(_ message: SIPMessage, from path: TransportPath, at now: MonotonicTime) {
         switch message {
-        case .request:
-            if case .unknown = source(of: path) {
+        case .request(let request):
+            if case .unknown = source(of: path), !concernsCall(request, from: path) {
                 counters.unknownSources += 1
                 return
             }
             transactions.handle(.received(message, from: path), at: now)
         case .response: transactions.handle(.received(message, from: path), at: now)
+        }
+    }
+
+    /// A request of a call that runs: a trunk may have left the configuration, or changed its sources, under it.
+    private func concernsCall(_ request: SIPRequest, from path: TransportPath) -> Bool {
+        if let reference = DialogID(incoming: request).flatMap({ dialogs[$0] }) {
+            return calls[reference.call]?.forks[reference.fork.rawValue][reference.side].peer.realm == path.realm
+        }
+        guard request.method == .cancel || request.method == .ack || request.method == .invite else { return false }
+        return calls.values.contains {
+            $0.callerPath.remote == path.remote && $0.callerPath.realm == path.realm
+                && $0.invite.callID == request.callID && $0.invite.from?.tag == request.from?.tag
         }
     }
 
@@ -82,6 +94,11 @@ extension CallEngine {
         var headers: [(SIPHeaderName, String)] = []
     }
 
+    /// A body we cannot read, or its encoding (RFC 3261 §21.4.13).
+    static let unsupportedType = Refusal(
+        statusCode: 415, headers: [(.accept, "application/sdp, multipart/mixed")])
+    static let unsupportedEncoding = Refusal(statusCode: 415, headers: [(.acceptEncoding, "identity")])
+
     static let extensions = ["100rel", "timer"]
     static let allowedMethods = "INVITE, ACK, CANCEL, BYE, OPTIONS, PRACK, UPDATE, INFO, MESSAGE, NOTIFY"
 
@@ -92,7 +109,10 @@ extension CallEngine {
         if !unsupported.isEmpty {
             return Refusal(statusCode: 420, headers: [(.unsupported, unsupported.joined(separator: ", "))])
         }
-        if let maxForwards = request.maxForwards, maxForwards <= 0, request.method != .options {
+        if let maxForwards = request.maxForwards, maxForwards <= 0, request.method != .options,
+            request.method != .bye
+        {
+            // BYE ends here in any case; a call that cannot be ended would be worse than a loop.
             return Refusal(statusCode: 483)
         }
         return nil
@@ -287,9 +307,9 @@ extension CallEngine {
                 ? .offer(description) : .refused(Refusal(statusCode: 488, reason: "Too many streams"))
         case .malformed: .refused(Refusal(statusCode: 488, reason: "Session description cannot be read"))
         case .unsupportedEncoding:
-            .refused(Refusal(statusCode: 415, headers: [(.acceptEncoding, "identity")]))
+            .refused(Self.unsupportedEncoding)
         case .unsupportedType:
-            .refused(Refusal(statusCode: 415, headers: [(.accept, "application/sdp, multipart/mixed")]))
+            .refused(Self.unsupportedType)
         }
     }
 }

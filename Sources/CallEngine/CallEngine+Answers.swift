@@ -109,9 +109,11 @@ extension CallEngine {
         }
     }
 
-    mutating func relayPlainProvisional(_ call: inout Call, _ response: SIPResponse, at now: MonotonicTime) {
+    mutating func relayPlainProvisional(
+        _ call: inout Call, _ response: SIPResponse, from source: IPAddress, at now: MonotonicTime
+    ) {
         let relayed = makeResponse(
-            to: call.invite, response.statusCode, response.reasonPhrase, toTag: call.localTag)
+            to: call.invite, response.statusCode, reasonPhrase(of: response, from: source), toTag: call.localTag)
         transactions.respond(relayed, to: call.inviteTransaction, at: now)
     }
 
@@ -121,7 +123,9 @@ extension CallEngine {
     ) -> SIPResponse {
         let leg = call.forks[fork].caller
         var relayed = makeResponse(
-            to: call.invite, response.statusCode, response.reasonPhrase, toTag: leg.dialog.localTag)
+            to: call.invite, response.statusCode,
+            reasonPhrase(of: response, from: call.forks[fork].callee.nextHop.remote.address),
+            toTag: leg.dialog.localTag)
         relayed.headers.append(
             .contact,
             contact(user: leg.contactUser, realm: call.callerPath.realm, transport: call.callerPath.transport).text)

@@ -129,7 +129,7 @@ extension CallEngine {
         }
         guard let fork = findFork(&call, index, response, from: path, at: now) else {
             // No To tag, so no dialog: RFC 2543 peers; the caller hears of it without one.
-            return relayPlainProvisional(&call, response, at: now)
+            return relayPlainProvisional(&call, response, from: path.remote.address, at: now)
         }
         switch call.forks[fork].callee.dialog.receiveProvisional(response) {
         case .unreliable: relayProvisional(&call, fork, response, isReliable: false, at: now)
@@ -202,9 +202,7 @@ extension CallEngine {
         else { return false }
         switch response.statusCode {
         case 401, 407:
-            guard let name = call.attempts[index].target.peer.trunkName,
-                authorize(&request, after: response, trunk: name)
-            else { return false }
+            guard authorize(&request, after: response, peer: call.attempts[index].target.peer) else { return false }
         case 422:
             guard call.attempts[index].timer.raise(for: response) else { return false }
             call.attempts[index].timer.prepare(&request)
@@ -313,8 +311,10 @@ extension CallEngine {
         let code = FailureMapping.code(
             response.statusCode, fromTrunk: call.attempts[index].target.peer.trunkName != nil)
         let failure = Failure(
-            statusCode: code, reason: code == response.statusCode ? response.reasonPhrase : nil, response: response,
-            peer: call.attempts[index].target.peer)
+            statusCode: code,
+            reason: code == response.statusCode
+                ? reasonPhrase(of: response, from: call.attempts[index].target.nextHop.remote.address) : nil,
+            response: response, peer: call.attempts[index].target.peer)
         if call.bestFailure.map({ FailureMapping.rank(code) <= FailureMapping.rank($0.statusCode) }) ?? true {
             call.bestFailure = failure
         }

@@ -58,7 +58,8 @@ extension CallEngine {
         at now: MonotonicTime
     ) {
         respond(request, transaction, 200, at: now)
-        let reason = request.headers.first(.reason)
+        let secrets = LegSecrets(of: request.headers, source: path(to: call.forks[fork][side]).remote.address)
+        let reason = request.headers.first(.reason).flatMap { secrets.appear(in: $0) ? nil : $0 }
         switch call.state {
         case .proceeding where side == .caller:
             // A BYE in an early dialog is a CANCEL in other words (RFC 3261 §15).
@@ -97,7 +98,8 @@ extension CallEngine {
                 relayOffer(&call, fork, from: side, request, transaction, as: .invite, at: now)
             }
         case .malformed: respond(request, transaction, 488, at: now)
-        case .unsupportedType, .unsupportedEncoding: respond(request, transaction, 415, at: now)
+        case .unsupportedType: refuse(request, transaction, Self.unsupportedType, at: now)
+        case .unsupportedEncoding: refuse(request, transaction, Self.unsupportedEncoding, at: now)
         }
     }
 
@@ -177,7 +179,8 @@ extension CallEngine {
                 respond(request, transaction, 488, at: now)
             }
         case .malformed: respond(request, transaction, 488, at: now)
-        case .unsupportedType, .unsupportedEncoding: respond(request, transaction, 415, at: now)
+        case .unsupportedType: refuse(request, transaction, Self.unsupportedType, at: now)
+        case .unsupportedEncoding: refuse(request, transaction, Self.unsupportedEncoding, at: now)
         }
     }
 

@@ -17,6 +17,12 @@ extension CallEngine {
         return response
     }
 
+    /// The reason phrase of a peer for the other side; nil, for the standard one, when it shows something of its side.
+    func reasonPhrase(of response: SIPResponse, from source: IPAddress) -> String? {
+        let secrets = LegSecrets(of: response.headers, source: source)
+        return secrets.appear(in: response.reasonPhrase) ? nil : response.reasonPhrase
+    }
+
     mutating func respond(
         _ request: SIPRequest, _ transaction: ServerTransactionID, _ statusCode: Int, reason: String? = nil,
         allow: Bool = false, at now: MonotonicTime

@@ -52,6 +52,7 @@ extension CallEngine {
                     policy: Trunk.policy(trunk.settings.transport))
                 let transaction = transactions.send(request, to: hop, at: now)
                 clientOwners[transaction] = .registration(trunk: name)
+                trunks[name]?.registering = transaction
             case .changed(let state):
                 switch state {
                 case .registered(let until): emit(.trunkRegistered(name, expires: until - now))
@@ -66,7 +67,7 @@ extension CallEngine {
     mutating func registrationAnswered(
         _ name: String, _ transaction: ClientTransactionID, _ response: SIPResponse, at now: MonotonicTime
     ) {
-        guard response.statusCode >= 200 else { return }
+        guard response.statusCode >= 200, trunks[name]?.registering == transaction else { return }
         trunks[name]?.registration?.handle(.response(response), at: now)
         drainRegistration(name, at: now)
     }
@@ -74,6 +75,7 @@ extension CallEngine {
     mutating func registrationFailed(
         _ name: String, _ transaction: ClientTransactionID, reason: String, at now: MonotonicTime
     ) {
+        guard trunks[name]?.registering == transaction else { return }
         trunks[name]?.registration?.handle(.failed(reason: reason), at: now)
         drainRegistration(name, at: now)
     }

@@ -122,7 +122,9 @@ extension CallEngine {
             offersInResponse = true
         }
         if isInvite, !offersInResponse { acknowledgeLate(&call, relay, at: now) }
-        var relayed = makeResponse(to: relay.request, response.statusCode, response.reasonPhrase)
+        var relayed = makeResponse(
+            to: relay.request, response.statusCode,
+            reasonPhrase(of: response, from: call.forks[fork][answerer].nextHop.remote.address))
         if relay.request.method == .invite || relay.request.method == .update {
             relayed.headers.append(.contact, contact(of: call.forks[fork][relay.from]).text)
             relayed.headers.append(.allow, Self.allowedMethods)
@@ -166,7 +168,9 @@ extension CallEngine {
         default: code = response.statusCode
         }
         var relayed = makeResponse(
-            to: relay.request, code, code == response.statusCode ? response.reasonPhrase : nil)
+            to: relay.request, code,
+            code == response.statusCode
+                ? reasonPhrase(of: response, from: call.forks[fork][relay.from.other].nextHop.remote.address) : nil)
         carryHeaders(
             from: response.headers, source: path(to: call.forks[fork][relay.from.other]), to: &relayed.headers,
             realm: call.forks[fork][relay.from].peer.realm)
@@ -187,9 +191,9 @@ extension CallEngine {
         var request = relay.sent
         switch response.statusCode {
         case 401, 407:
-            guard let name = call.forks[fork][side].peer.trunkName else { return false }
+            guard call.forks[fork][side].peer.trunkName != nil else { return false }
             renumber(&request, &call.forks[fork][side])
-            guard authorize(&request, after: response, trunk: name) else { return false }
+            guard authorize(&request, after: response, peer: call.forks[fork][side].peer) else { return false }
         case 422:
             renumber(&request, &call.forks[fork][side])
             guard call.forks[fork][side].timer.raise(for: response) else { return false }

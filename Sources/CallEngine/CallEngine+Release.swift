@@ -206,11 +206,11 @@ extension CallEngine {
             call.openTransactions -= 1
             let fork = reference.fork.rawValue
             guard let response, response.statusCode == 401 || response.statusCode == 407,
-                authorizationCount < Limits.authorizationCountMax,
-                let name = call.forks[fork][reference.side].peer.trunkName
+                authorizationCount < Limits.authorizationCountMax
             else { return }
+            let peer = call.forks[fork][reference.side].peer
             var request = call.forks[fork][reference.side].dialog.makeRequest(.bye)
-            guard engine.authorize(&request, after: response, trunk: name) else { return }
+            guard engine.authorize(&request, after: response, peer: peer) else { return }
             engine.send(request, &call, fork, reference.side, at: now) {
                 .bye($0, authorizationCount: authorizationCount + 1)
             }

@@ -180,15 +180,15 @@ extension CallEngine {
             request.headers.set(.contact, contact(of: call.forks[fork][side]).text)
             request.body = refresh.request.body
             guard refresh.authorizationCount < Limits.authorizationCountMax else { return }
-            let canRepeat =
-                response.statusCode == 422
-                ? call.forks[fork][side].timer.raise(for: response)
-                : call.forks[fork][side].peer.trunkName.map { name in
-                    request.headers.append(contentsOf: refresh.request.headers) {
-                        [.authorization, .proxyAuthorization].contains($0)
-                    }
-                    return authorize(&request, after: response, trunk: name)
-                } ?? false
+            let canRepeat: Bool
+            if response.statusCode == 422 {
+                canRepeat = call.forks[fork][side].timer.raise(for: response)
+            } else {
+                request.headers.append(contentsOf: refresh.request.headers) {
+                    [.authorization, .proxyAuthorization].contains($0)
+                }
+                canRepeat = authorize(&request, after: response, peer: call.forks[fork][side].peer)
+            }
             guard canRepeat else { return }
             call.forks[fork][side].timer.prepare(&request)
             if request.method == .invite { _ = OfferAnswer.repeatOffer(on: &call.forks[fork][side].negotiation) }

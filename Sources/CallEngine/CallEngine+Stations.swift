@@ -74,8 +74,12 @@ extension CallEngine {
     }
 
     mutating func reconfigureTrunks(from old: CallEngineSettings, at now: MonotonicTime) {
-        for name in Array(trunks.keys) where settings.trunks[name] != trunks[name]?.settings {
-            removeTrunk(name, at: now)
+        for (name, trunk) in trunks where settings.trunks[name] != trunk.settings {
+            if let changed = settings.trunks[name], changed.realm == trunk.settings.realm {
+                changeTrunk(name, to: changed, at: now)
+            } else {
+                removeTrunk(name, at: now)
+            }
         }
         for (name, trunk) in settings.trunks where trunks[name] == nil { addTrunk(name, trunk, at: now) }
     }

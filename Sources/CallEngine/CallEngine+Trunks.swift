@@ -10,12 +10,50 @@ extension CallEngine {
             name: name, settings: settings, health: Trunk.Health(settings.health),
             registration: settings.registration.map { makeRegistration($0, of: settings, random: source) },
             digest: DigestClient(hash: hash, random: random.fork()))
-        if let health = settings.health {
-            // Spread over the interval, so that trunks are not all asked in the same instant.
-            let share = Int64(random.next() % 1_000)
-            timers.start(.ping(trunk: name), at: now + health.interval * Int(share) / 1_000)
-        }
+        startPing(name, at: now)
         startRegistration(name, at: now)
+    }
+
+    private mutating func startPing(_ name: String, at now: MonotonicTime) {
+        guard let health = trunks[name]?.settings.health else { return }
+        // Spread over the interval, so that trunks are not all asked in the same instant.
+        let share = Int64(random.next() % 1_000)
+        timers.start(.ping(trunk: name), at: now + health.interval * Int(share) / 1_000)
+    }
+
+    /// New settings of a trunk that stays in its realm: what they do not concern goes on, above all its registration.
+    mutating func changeTrunk(_ name: String, to new: CallEngineSettings.Trunk, at now: MonotonicTime) {
+        guard var trunk = trunks[name] else { return }
+        let old = trunk.settings
+        let isElsewhere = old.peer != new.peer || old.transport != new.transport
+        let isRegistrationKept = old.registration == new.registration && old.transport == new.transport
+        // The same contact at the same registrar is written over by the next REGISTER; taking it back as well would
+        // race that.
+        let isContactKept =
+            old.transport == new.transport && old.registration?.registrar == new.registration?.registrar
+            && old.registration?.domain == new.registration?.domain
+            && old.registration?.credentials.username == new.registration?.credentials.username
+        if !isRegistrationKept, !isContactKept { unregister(name, at: now) }
+        trunk.settings = new
+        if !isRegistrationKept {
+            let source = random.fork()
+            trunk.registration = new.registration.map { makeRegistration($0, of: new, random: source) }
+            trunk.registering = nil
+        }
+        if !isRegistrationKept || old.authentication != new.authentication {
+            trunk.digest = DigestClient(hash: hash, random: random.fork())
+        }
+        let asksAnew = isElsewhere || old.health != new.health
+        if asksAnew {
+            timers.stop(.ping(trunk: name))
+            timers.stop(.pingTimeout(trunk: name))
+            trunk.ping = nil
+            trunk.roundTrip = nil
+            trunk.health = Trunk.Health(new.health)
+        }
+        trunks[name] = trunk
+        if asksAnew { startPing(name, at: now) }
+        if !isRegistrationKept { startRegistration(name, at: now) }
     }
 
     mutating func removeTrunk(_ name: String, at now: MonotonicTime) {
@@ -97,16 +135,27 @@ extension CallEngine {
     }
 
     /// What a response to an INVITE, or its absence (408), says about the trunk.
+    ///
+    /// One attempt is one piece of evidence. 100 is none, for a proxy says it before it knows; nor is the 487 of an
+    /// attempt we gave up.
     mutating func noteEvidence(of attempt: Attempt, _ statusCode: Int, at now: MonotonicTime) {
-        guard let name = attempt.target.peer.trunkName else { return }
+        guard let name = attempt.target.peer.trunkName, statusCode > 100, attempt.isOpen else { return }
+        let isFailure = statusCode == 408 || statusCode == 503
+        guard isFailure || attempt.state == .trying else { return }
         note(
-            name, success: statusCode != 408 && statusCode != 503,
+            name, success: !isFailure,
             reason: statusCode == 408 ? "no answer to INVITE" : "INVITE answered \(statusCode)", at: now)
     }
 
     // MARK: Credentials
 
-    mutating func authorize(_ request: inout SIPRequest, after response: SIPResponse, trunk name: String) -> Bool {
-        trunks[name]?.authorize(&request, after: response) ?? false
+    /// Answers a challenge of a trunk; of one that is configured no more with the credentials the call began with.
+    mutating func authorize(_ request: inout SIPRequest, after response: SIPResponse, peer: Peer) -> Bool {
+        guard case .trunk(let name, let settings) = peer else { return false }
+        if trunks[name] != nil { return trunks[name]?.authorize(&request, after: response) ?? false }
+        guard let credentials = settings.authentication ?? settings.registration?.credentials else { return false }
+        var digest = DigestClient(hash: hash, random: random.fork())
+        return digest.authorize(
+            &request, after: response, username: credentials.username, password: credentials.password)
     }
 }

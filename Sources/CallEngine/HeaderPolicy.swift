@@ -142,18 +142,26 @@ struct LegSecrets: Sendable {
             add(address.uri)
         }
         for via in headers.values(.via).compactMap({ Via($0) }) {
-            if case .address(let address) = via.host { add(address.description) }
+            add(via.host)
             if let branch = via.branch, branch.utf8.count >= 12 { add(branch) }
             if let received = via.received { add(received.description) }
         }
         for name in [SIPHeaderName.contact, .recordRoute] {
-            for value in headers.values(name) { if let address = NameAddress(value) { add(address.uri) } }
+            for value in headers.values(name) { if let host = NameAddress(value)?.uri.sip?.host { add(host) } }
         }
     }
 
     private mutating func add(_ text: String) {
         guard texts.count < Self.countMax else { return }
         texts.append(Array(text.utf8))
+    }
+
+    /// Where a peer is, by address or by name; a name without a dot would be found in any word.
+    private mutating func add(_ host: SIPHost) {
+        switch host {
+        case .address(let address): add(address.description)
+        case .name(let name): if name.utf8.contains(UInt8(ascii: ".")), name.utf8.count >= 6 { add(name) }
+        }
     }
 
     private mutating func add(_ uri: URI) {

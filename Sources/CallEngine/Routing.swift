@@ -63,16 +63,18 @@ extension CallEngine {
 
     func route(_ request: SIPRequest, from peer: Peer, user: String, callerPath: TransportPath) -> RoutingResult {
         switch peer {
-        case .station: routeFromStation(user: user, callerPath: callerPath)
+        case .station(let caller, _): routeFromStation(user: user, caller: caller, callerPath: callerPath)
         case .trunk(_, let trunk): routeFromTrunk(request, trunk: trunk, user: user, callerPath: callerPath)
         }
     }
 
-    private func routeFromStation(user: String, callerPath: TransportPath) -> RoutingResult {
-        if settings.stations[user] != nil { return ring([user], except: callerPath) }
+    private func routeFromStation(user: String, caller: String, callerPath: TransportPath) -> RoutingResult {
+        if settings.stations[user] != nil { return ring([user], except: caller, at: callerPath) }
         guard let number = DialledNumber.normalized(user) else { return .refused(404) }
-        if settings.stations[number] != nil { return ring([number], except: callerPath) }
-        if let users = DialledNumber.lookUp(number, in: settings.numbers) { return ring(users, except: callerPath) }
+        if settings.stations[number] != nil { return ring([number], except: caller, at: callerPath) }
+        if let users = DialledNumber.lookUp(number, in: settings.numbers) {
+            return ring(users, except: caller, at: callerPath)
+        }
         for compiled in routes where compiled.pattern.matches(number) {
             let route = compiled.route
             return trunkTargets(route.trunks, number: route.prepend + number.dropFirst(route.strip))
@@ -95,15 +97,17 @@ extension CallEngine {
         guard let number = DialledNumber.normalized(called),
             let users = DialledNumber.lookUp(number, in: settings.numbers)
         else { return .refused(404) }
-        return ring(users, except: callerPath)
+        return ring(users, except: nil, at: callerPath)
     }
 
     /// All contacts of these stations ring together.
-    private func ring(_ users: [String], except callerPath: TransportPath) -> RoutingResult {
+    private func ring(_ users: [String], except caller: String?, at callerPath: TransportPath) -> RoutingResult {
         var targets: [Target] = []
         for user in users {
             guard let station = settings.stations[user] else { continue }
-            for binding in registrar.bindings(for: user) where binding.path != callerPath {
+            for binding in registrar.bindings(for: user)
+            // A phone with several lines registers them over one path; only the caller's own line does not ring.
+            where user != caller || binding.path != callerPath {
                 targets.append(
                     Target(
                         peer: .station(user: user, station), number: user, requestURI: binding.contact,

@@ -5,9 +5,11 @@ import SignallingFormats
 /// A carrier's gateway as it is now: health, registration, credentials.
 struct Trunk: Sendable {
     let name: String
-    let settings: CallEngineSettings.Trunk
+    var settings: CallEngineSettings.Trunk
     var health: Health
     var registration: RegistrationClient?
+    /// The latest REGISTER; answers to earlier ones belong to a registration that is no more.
+    var registering: ClientTransactionID?
     var digest: DigestClient
     /// The OPTIONS that is unanswered.
     var ping: ClientTransactionID?
