@@ -1,4 +1,5 @@
 import CallEngine
+import MediaEngine
 import MediaFormats
 import Primitives
 import SIPEngine

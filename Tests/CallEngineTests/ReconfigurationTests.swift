@@ -1,4 +1,5 @@
 import CallEngine
+import MediaEngine
 import Primitives
 import SIPEngine
 import SignallingFormats
