@@ -191,6 +191,13 @@ struct Fork: Sendable {
     /// The callee's provisional with an offer: its PRACK waits for the caller's answer.
     var waitingPRACK: SIPResponse?
     var heldBy: Set<CallSide> = []
+    /// What the two sides last agreed on; forks share media legs, so the one that is answered is applied again.
+    var agreed: Agreement?
+
+    struct Agreement: Sendable {
+        let streams: [StreamAgreement]
+        let offerer: CallSide
+    }
 
     subscript(side: CallSide) -> CallLeg {
         get { side == .caller ? caller : callee }

@@ -78,12 +78,14 @@ extension CallEngine {
         var waitsForAnswer = false
         if let description = description(in: response), !call.forks[fork].isSettled {
             if call.offer != nil {
-                guard let answer = relayAnswer(&call, fork, description, from: .callee) else { return }
-                connectMedia(&call, fork, answer.streams, offerer: .caller, answered: false, at: now)
-                call.forks[fork].answerForCaller = answer.description
-                if isReliable { call.forks[fork].isSettled = true }
-                shown = answer.description
-            } else if isReliable {
+                // What does not fit the offer is ignored here; the 2xx will show whether there is anything better.
+                if let answer = relayAnswer(&call, fork, description, from: .callee) {
+                    connectMedia(&call, fork, answer.streams, offerer: .caller, answered: false, at: now)
+                    call.forks[fork].answerForCaller = answer.description
+                    if isReliable { call.forks[fork].isSettled = true }
+                    shown = answer.description
+                }
+            } else if isReliable, call.callerTakesReliableProvisional {
                 // The callee's offer (RFC 3261 §13.2.1): answered by the caller's PRACK.
                 shown = relayLateOffer(&call, fork, description, at: now)
                 waitsForAnswer = shown != nil

@@ -162,7 +162,10 @@ extension CallEngine {
         switch readDescription(in: request) {
         case .none: answerRefresh(request, transaction, &call, fork, side, answer: nil, at: now)
         case .description(let offer):
-            guard call.forks[fork].isSettled else {
+            // Towards a caller whose own offer is still open there can be no second one (RFC 3311 §5.1).
+            guard call.forks[fork].isSettled,
+                side == .caller || call.state != .proceeding || call.forks[fork].caller.answeredReliably
+            else {
                 return respondUnready(request, transaction, call, side, at: now)
             }
             if let obstacle = obstacle(to: request, call, fork, side, at: now) {

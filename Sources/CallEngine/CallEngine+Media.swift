@@ -112,18 +112,8 @@ extension CallEngine {
         at now: MonotonicTime
     ) {
         guard let caller = mediaLeg(call, fork, .caller), let callee = mediaLeg(call, fork, .callee) else { return }
-        for side in CallSide.allCases {
-            let leg = side == .caller ? caller : callee
-            let negotiation = call.forks[fork][side].negotiation
-            guard let received = negotiation.received else { continue }
-            let remotes = OfferAnswer.remoteStreams(in: received, agreedWith: negotiation.sent)
-            for (stream, remote) in remotes.enumerated() {
-                let isActive = agreements.indices.contains(stream) && agreements[stream].isActive
-                media.setRemote(
-                    leg, stream: stream,
-                    isActive ? remote.map { remoteMedia($0, of: call.forks[fork][side]) } : nil, at: now)
-            }
-        }
+        call.forks[fork].agreed = Fork.Agreement(streams: agreements, offerer: offerer)
+        for side in CallSide.allCases { setRemotes(call, fork, side, at: now) }
         let (offering, answering) = offerer == .caller ? (caller, callee) : (callee, caller)
         for (stream, agreement) in agreements.enumerated() {
             media.setPayloadTypes(
@@ -132,6 +122,27 @@ extension CallEngine {
                 from: answering, to: offering, stream: stream, Self.mappings(agreement.fromAnswerer))
         }
         media.connect(caller, callee, answered: answered, at: now)
+    }
+
+    /// Connects the media of this fork as it last agreed, after another one may have had the legs.
+    mutating func connectMedia(asAgreedBy call: inout Call, _ fork: Int, answered: Bool, at now: MonotonicTime) {
+        guard let agreed = call.forks[fork].agreed else { return }
+        connectMedia(&call, fork, agreed.streams, offerer: agreed.offerer, answered: answered, at: now)
+    }
+
+    /// Where one side's media is, as its latest description says.
+    mutating func setRemotes(_ call: Call, _ fork: Int, _ side: CallSide, at now: MonotonicTime) {
+        let negotiation = call.forks[fork][side].negotiation
+        guard let leg = mediaLeg(call, fork, side), let received = negotiation.received,
+            let streams = call.forks[fork].agreed?.streams
+        else { return }
+        let remotes = OfferAnswer.remoteStreams(in: received, agreedWith: negotiation.sent)
+        for (stream, remote) in remotes.enumerated() {
+            let isActive = streams.indices.contains(stream) && streams[stream].isActive
+            media.setRemote(
+                leg, stream: stream,
+                isActive ? remote.map { remoteMedia($0, of: call.forks[fork][side]) } : nil, at: now)
+        }
     }
 
     private func remoteMedia(_ remote: RemoteStream, of leg: CallLeg) -> RemoteMedia {

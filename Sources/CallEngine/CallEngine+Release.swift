@@ -94,9 +94,7 @@ extension CallEngine {
             for side in CallSide.allCases { forget(other[side]) }
         }
         call.forks[fork.rawValue].caller.dialog.confirm()
-        if let caller = mediaLeg(call, fork.rawValue, .caller), let callee = mediaLeg(call, fork.rawValue, .callee) {
-            media.connect(caller, callee, answered: true, at: now)
-        }
+        connectMedia(asAgreedBy: &call, fork.rawValue, answered: true, at: now)
         let target = call.attempts[call.forks[fork.rawValue].attempt.rawValue].target
         emit(.callAnswered(call.id, callee: CallParty(target.peer.kind, number: target.number)))
     }
@@ -156,6 +154,8 @@ extension CallEngine {
             if case .waiting = relay.phase {
                 let code = relay.request.method == .invite ? 487 : 481
                 transactions.respond(makeResponse(to: relay.request, code), to: relay.serverTransaction, at: now)
+                // A peer that answers our BYE but never this would keep the call for ever.
+                transactions.cancel(relay.clientTransaction, reason: nil, at: now)
             }
         }
         for leg in [call.callerMedia].compactMap({ $0 }) { closeMedia(leg, of: &call, at: now) }

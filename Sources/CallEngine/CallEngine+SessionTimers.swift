@@ -138,7 +138,7 @@ extension CallEngine {
                 if isInvite {
                     engine.acknowledge(
                         &call, fork, side, number: refresh.request.cseq?.number ?? 1, answer: nil, at: now)
-                    engine.take(answer: response, &call, fork, side)
+                    engine.take(answer: response, &call, fork, side, at: now)
                 }
                 guard !call.isEnding else { return }
                 call.forks[fork][side].dialog.refreshTarget(from: response)
@@ -151,12 +151,16 @@ extension CallEngine {
         }
     }
 
-    private func take(answer response: SIPResponse, _ call: inout Call, _ fork: Int, _ side: CallSide) {
+    private mutating func take(
+        answer response: SIPResponse, _ call: inout Call, _ fork: Int, _ side: CallSide, at now: MonotonicTime
+    ) {
         guard let description = description(in: response) else {
             return OfferAnswer.abandonOffer(on: &call.forks[fork][side].negotiation)
         }
         do throws(OfferAnswerError) {
             try OfferAnswer.accept(answer: description, on: &call.forks[fork][side].negotiation)
+            // Its media may have moved.
+            if !call.isEnding { setRemotes(call, fork, side, at: now) }
         } catch {
             // The session goes on as it was: a peer that answers its own repetition differently is not believed.
             OfferAnswer.abandonOffer(on: &call.forks[fork][side].negotiation)
