@@ -44,15 +44,9 @@ extension CallEngine {
     private mutating func drainRegistration(_ name: String, at now: MonotonicTime) {
         while let output = trunks[name]?.registration?.nextOutput() {
             switch output {
-            case .send(var request):
-                guard let trunk = trunks[name], let registration = trunk.settings.registration else { return }
-                if !settings.userAgent.isEmpty { request.headers.append(.userAgent, settings.userAgent) }
-                let hop = NextHop(
-                    realm: trunk.settings.realm, remote: registration.registrar,
-                    policy: Trunk.policy(trunk.settings.transport))
-                let transaction = transactions.send(request, to: hop, at: now)
-                clientOwners[transaction] = .registration(trunk: name)
-                trunks[name]?.registering = transaction
+            case .send(let request):
+                guard let trunk = trunks[name], let sent = sendRegister(request, of: trunk, at: now) else { return }
+                trunks[name]?.registering = sent
             case .changed(let state):
                 switch state {
                 case .registered(let until): emit(.trunkRegistered(name, expires: until - now))
@@ -67,7 +61,11 @@ extension CallEngine {
     mutating func registrationAnswered(
         _ name: String, _ transaction: ClientTransactionID, _ response: SIPResponse, at now: MonotonicTime
     ) {
-        guard response.statusCode >= 200, trunks[name]?.registering == transaction else { return }
+        guard response.statusCode >= 200 else { return }
+        if let trunk = leavingTrunks.removeValue(forKey: transaction) {
+            return leave(trunk, after: response, at: now)
+        }
+        guard trunks[name]?.registering == transaction else { return }
         trunks[name]?.registration?.handle(.response(response), at: now)
         drainRegistration(name, at: now)
     }
@@ -75,12 +73,49 @@ extension CallEngine {
     mutating func registrationFailed(
         _ name: String, _ transaction: ClientTransactionID, reason: String, at now: MonotonicTime
     ) {
-        guard trunks[name]?.registering == transaction else { return }
+        guard leavingTrunks.removeValue(forKey: transaction) == nil, trunks[name]?.registering == transaction
+        else { return }
         trunks[name]?.registration?.handle(.failed(reason: reason), at: now)
         drainRegistration(name, at: now)
     }
 
-    /// Takes a registration back; the answer is not waited for when the trunk goes.
+    /// Takes back the registration of a trunk that goes, or goes elsewhere; a challenge is still answered.
+    mutating func leave(_ name: String, at now: MonotonicTime) {
+        unregister(name, at: now)
+        guard let trunk = trunks[name], trunk.registration?.state == .unregistering, let sent = trunk.registering
+        else { return }
+        leavingTrunks[sent] = trunk
+    }
+
+    private mutating func leave(_ trunk: Trunk, after response: SIPResponse, at now: MonotonicTime) {
+        var trunk = trunk
+        trunk.registration?.handle(.response(response), at: now)
+        while let output = trunk.registration?.nextOutput() {
+            switch output {
+            case .send(let request):
+                guard let sent = sendRegister(request, of: trunk, at: now) else { return }
+                leavingTrunks[sent] = trunk
+            case .changed(.idle): emit(.trunkUnregistered(trunk.name))
+            case .changed: break
+            }
+        }
+    }
+
+    private mutating func sendRegister(
+        _ request: SIPRequest, of trunk: Trunk, at now: MonotonicTime
+    ) -> ClientTransactionID? {
+        guard let registration = trunk.settings.registration else { return nil }
+        var request = request
+        if !settings.userAgent.isEmpty { request.headers.append(.userAgent, settings.userAgent) }
+        let hop = NextHop(
+            realm: trunk.settings.realm, remote: registration.registrar,
+            policy: Trunk.policy(trunk.settings.transport))
+        let transaction = transactions.send(request, to: hop, at: now)
+        clientOwners[transaction] = .registration(trunk: trunk.name)
+        return transaction
+    }
+
+    /// Takes a registration back.
     mutating func unregister(_ name: String, at now: MonotonicTime) {
         guard trunks[name]?.registration?.isRegistered == true else { return }
         trunks[name]?.registration?.handle(.stop, at: now)

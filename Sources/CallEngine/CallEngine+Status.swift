@@ -70,6 +70,7 @@ extension CallEngine {
         if !serverOwners.isEmpty { names.append("server transactions") }
         if !clientOwners.isEmpty { names.append("client transactions") }
         if !mediaOwners.isEmpty { names.append("media legs") }
+        if !leavingTrunks.isEmpty { names.append("leaving trunks") }
         if activeCallCount != 0 { names.append("active calls \(activeCallCount)") }
         if !transactions.isEmpty { names.append("transaction layer") }
         return names

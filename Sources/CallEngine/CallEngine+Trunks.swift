@@ -33,7 +33,7 @@ extension CallEngine {
             old.transport == new.transport && old.registration?.registrar == new.registration?.registrar
             && old.registration?.domain == new.registration?.domain
             && old.registration?.credentials.username == new.registration?.credentials.username
-        if !isRegistrationKept, !isContactKept { unregister(name, at: now) }
+        if !isRegistrationKept, !isContactKept { leave(name, at: now) }
         trunk.settings = new
         if !isRegistrationKept {
             let source = random.fork()
@@ -59,7 +59,7 @@ extension CallEngine {
     mutating func removeTrunk(_ name: String, at now: MonotonicTime) {
         timers.stop(.ping(trunk: name))
         timers.stop(.pingTimeout(trunk: name))
-        unregister(name, at: now)
+        leave(name, at: now)
         trunks[name] = nil
     }
 

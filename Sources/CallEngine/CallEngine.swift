@@ -79,6 +79,8 @@ package struct CallEngine: Sendable {
     let hash: any DigestHash
     var media: MediaEngine
     var trunks: [String: Trunk] = [:]
+    /// Trunks configured no more that are taking their registrations back, by the REGISTER that is unanswered.
+    var leavingTrunks: [ClientTransactionID: Trunk] = [:]
 
     var calls: [CallID: Call] = [:]
     private var lastCallID: UInt64 = 0

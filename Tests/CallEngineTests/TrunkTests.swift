@@ -251,7 +251,12 @@ struct TrunkRegistrationTests {
         bed.reconfigure(settings)
         let last = try carrier.take(.register)
         #expect(last.headers.first(.expires) == "0")
-        try carrier.respond(last, 200)
+        try carrier.respond(
+            last, 401, headers: ["WWW-Authenticate: Digest realm=\"carrier.example\", nonce=\"n9\", qop=\"auth\""])
+        let authorized = try carrier.take(.register)
+        #expect(authorized.headers.first(.expires) == "0")
+        #expect(authorized.headers.first(.authorization)?.contains("username=\"box8\"") == true)
+        try carrier.respond(authorized, 200)
         bed.expectNothingLeft()
     }
 }
