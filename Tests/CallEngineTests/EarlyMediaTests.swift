@@ -174,6 +174,19 @@ struct EarlyMediaTests {
         call.bed.expectNothingLeft()
     }
 
+    @Test("a CANCEL that crosses our 2xx changes nothing (RFC 3261 §9.2)")
+    func cancelCrossesAnswer() throws {
+        let call = try RingingCall()
+        try call.carrier.respond(call.outgoing, 200, body: sdp("203.0.113.10", 6_000))
+        let answer = try call.phone.take(200)
+        try call.phone.cancel(call.invite)
+        #expect(try call.phone.take(200).cseq?.method == .cancel)
+        #expect(!call.phone.has(487))
+        #expect(!call.carrier.has(.bye))
+        #expect(call.bed.engine.status(at: call.bed.now).activeCalls == 1)
+        try call.finish(answer)
+    }
+
     static let useless: [(String, String)] = [
         (
             "no address we can reach",
