@@ -1,20 +1,15 @@
 /// First in, first out, amortised constant time; what an engine's `nextOutput()` drains.
 package struct Queue<Element: Sendable>: Sendable {
-    @usableFromInline var elements: [Element?] = []
-    @usableFromInline var head = 0
+    private var elements: [Element?] = []
+    private var head = 0
 
-    @inlinable
     package init() {}
 
-    @inlinable
     package var isEmpty: Bool { head == elements.count }
-    @inlinable
     package var count: Int { elements.count - head }
 
-    @inlinable
     package mutating func append(_ element: Element) { elements.append(element) }
 
-    @inlinable
     package mutating func popFirst() -> Element? {
         guard head < elements.count else { return nil }
         let element = elements[head].take()
@@ -32,28 +27,23 @@ package struct Queue<Element: Sendable>: Sendable {
 
 /// A queue with an end: beyond `capacity` the newest element is refused and the caller decides.
 package struct BoundedQueue<Element: Sendable>: Sendable {
-    @usableFromInline var queue = Queue<Element>()
+    private var queue = Queue<Element>()
     package let capacity: Int
 
-    @inlinable
     package init(capacity: Int) {
         precondition(capacity > 0, "a queue holds at least one element")
         self.capacity = capacity
     }
 
-    @inlinable
     package var isEmpty: Bool { queue.isEmpty }
-    @inlinable
     package var count: Int { queue.count }
 
     /// false, and nothing changed, when the queue is full.
-    @inlinable
     package mutating func append(_ element: Element) -> Bool {
         guard queue.count < capacity else { return false }
         queue.append(element)
         return true
     }
 
-    @inlinable
     package mutating func popFirst() -> Element? { queue.popFirst() }
 }

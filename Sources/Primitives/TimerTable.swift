@@ -1,49 +1,34 @@
 /// Deadlines by key: at most one per key, the earliest found in constant time, none ever lost.
 ///
 /// A binary heap with lazy removal: restarting or stopping a timer leaves a stale heap entry that is skipped later.
-/// Inlinable, as is `Queue`: other modules' engines get code made for their keys instead of looking types up at run time.
 package struct TimerTable<Key: Hashable & Sendable>: Sendable {
-    @usableFromInline
-    struct Entry: Sendable {
-        @usableFromInline let deadline: MonotonicTime
-        @usableFromInline let order: UInt64
-        @usableFromInline let key: Key
-
-        @inlinable
-        init(deadline: MonotonicTime, order: UInt64, key: Key) {
-            self.deadline = deadline
-            self.order = order
-            self.key = key
-        }
+    private struct Entry: Sendable {
+        let deadline: MonotonicTime
+        let order: UInt64
+        let key: Key
     }
 
-    @usableFromInline var heap: [Entry] = []
-    @usableFromInline var current: [Key: (deadline: MonotonicTime, order: UInt64)] = [:]
-    @usableFromInline var nextOrder: UInt64 = 0
+    private var heap: [Entry] = []
+    private var current: [Key: (deadline: MonotonicTime, order: UInt64)] = [:]
+    private var nextOrder: UInt64 = 0
 
-    @inlinable
     package init() {}
 
-    @inlinable
     package var isEmpty: Bool { current.isEmpty }
 
     /// How many timers run.
-    @inlinable
     package var count: Int { current.count }
 
     /// The earliest deadline; nil when no timer runs.
-    @inlinable
     package var earliest: MonotonicTime? {
         // The top of the heap is live: stop, start and popDue remove stale entries from there.
         heap.first?.deadline
     }
 
     /// The deadline of one timer; nil when it does not run.
-    @inlinable
     package func deadline(of key: Key) -> MonotonicTime? { current[key]?.deadline }
 
     /// Starts the timer, or moves it when it already runs.
-    @inlinable
     package mutating func start(_ key: Key, at deadline: MonotonicTime) {
         nextOrder += 1
         current[key] = (deadline, nextOrder)
@@ -54,14 +39,12 @@ package struct TimerTable<Key: Hashable & Sendable>: Sendable {
     }
 
     /// Stops the timer; does nothing when it does not run.
-    @inlinable
     package mutating func stop(_ key: Key) {
         guard current.removeValue(forKey: key) != nil else { return }
         dropStale()
     }
 
     /// Removes and returns one timer that is due, the earliest first, equal deadlines in starting order.
-    @inlinable
     package mutating func popDue(_ now: MonotonicTime) -> Key? {
         guard let top = heap.first, top.deadline <= now else { return nil }
         removeTop()
@@ -70,27 +53,22 @@ package struct TimerTable<Key: Hashable & Sendable>: Sendable {
         return top.key
     }
 
-    @inlinable
-    func isLive(_ entry: Entry) -> Bool { current[entry.key]?.order == entry.order }
+    private func isLive(_ entry: Entry) -> Bool { current[entry.key]?.order == entry.order }
 
-    @inlinable
-    mutating func dropStale() {
+    private mutating func dropStale() {
         while let top = heap.first, !isLive(top) { removeTop() }
     }
 
-    @inlinable
-    mutating func rebuild() {
+    private mutating func rebuild() {
         heap = heap.filter(isLive)
         heap.sort(by: Self.precedes)  // a sorted array is a heap
     }
 
-    @inlinable
-    static func precedes(_ left: Entry, _ right: Entry) -> Bool {
+    private static func precedes(_ left: Entry, _ right: Entry) -> Bool {
         (left.deadline, left.order) < (right.deadline, right.order)
     }
 
-    @inlinable
-    mutating func removeTop() {
+    private mutating func removeTop() {
         heap.swapAt(0, heap.count - 1)
         heap.removeLast()
         var parent = 0
@@ -104,8 +82,7 @@ package struct TimerTable<Key: Hashable & Sendable>: Sendable {
         }
     }
 
-    @inlinable
-    mutating func siftUp(_ start: Int) {
+    private mutating func siftUp(_ start: Int) {
         var child = start
         while child > 0 {
             let parent = (child - 1) / 2
