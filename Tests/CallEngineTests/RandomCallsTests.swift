@@ -397,7 +397,7 @@ struct RandomCallsTests {
         try world.run(calls: 200)
         let hint = Comment(rawValue: "RandomCallsTests: \(sample.testDescription)")
         // A phone whose registration went with its connection or its station calls no more.
-        #expect(world.establishedCount > (sample.isDisturbed ? 20 : 60), hint)
+        #expect(world.establishedCount > (sample.isDisturbed ? 10 : 40), hint)
         #expect(world.codes.contains(487), hint)
         for agent in world.agents {
             let open = agent.sessions.filter { !$0.value.isOver }.keys
