@@ -266,6 +266,13 @@ package final class Daemon {
         let changes = new.difference(from: configuration)
         for change in changes { log.write(.notice, "configuration: \(change)") }
         log.level = .init(new.log.level)
+        for realm in new.realms {
+            // The engine knows nothing of interfaces and datapaths, so it cannot say this.
+            guard let old = configuration.realm(named: realm.name),
+                old.interface != realm.interface || old.datapath != realm.datapath
+            else { continue }
+            log.write(.warning, "realms.\(realm.name) changed: takes effect after a restart of cressetd")
+        }
         engine.reconfigure(CallEngineSettings(new), at: Clock.monotonic)
         configuration = new
         configurationLoaded = Clock.wall

@@ -162,6 +162,7 @@ package struct CallEngine: Sendable {
         let old = settings
         new.realms = old.realms
         new.domain = old.domain
+        new.digestAlgorithms = old.digestAlgorithms
         settings = new
         routes = Self.compile(new.routes)
         media.reconfigure(realms: Self.mediaRealms(new), settings: new.media, at: now)
@@ -266,6 +267,7 @@ extension CallEngine {
     static func settingsThatNeedRestart(from old: CallEngineSettings, to new: CallEngineSettings) -> [String] {
         var names: [String] = []
         if old.domain != new.domain { names.append("system.domain") }
+        if old.digestAlgorithms != new.digestAlgorithms { names.append("system.digest-algorithms") }
         for realm in Set(old.realms.keys).union(new.realms.keys).sorted(by: { $0.rawValue < $1.rawValue })
         where old.realms[realm] != new.realms[realm] {
             names.append("realms.\(realm)")

@@ -164,16 +164,18 @@ struct ReconfigurationTests {
         let bed = Testbed()
         bed.reconfigure {
             $0.domain = "other.example"
+            $0.digestAlgorithms = [.md5]
             $0.realms[Testbed.lan]?.endpoint = Testbed.address("192.0.2.200")
             $0.realms[RealmID("third")] = .init(
                 role: .trunks, endpoint: Testbed.address("198.51.100.1"), mediaPorts: 1_000...1_001)
         }
         #expect(
             bed.events == [
-                .restartRequired(setting: "system.domain"), .restartRequired(setting: "realms.lan"),
-                .restartRequired(setting: "realms.third"),
+                .restartRequired(setting: "system.domain"), .restartRequired(setting: "system.digest-algorithms"),
+                .restartRequired(setting: "realms.lan"), .restartRequired(setting: "realms.third"),
             ])
         #expect(bed.engineSettings.domain == Testbed.domain)
+        #expect(bed.engineSettings.digestAlgorithms == [.sha256, .md5])
         _ = try OutboundCall(bed)
     }
 

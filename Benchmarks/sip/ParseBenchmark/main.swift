@@ -1,5 +1,6 @@
 // parse-benchmark FILE COUNT: nanoseconds SignallingFormats takes for a message, its session description included when
-// there is one, and for reading what a dialog needs. The C peers do the same: they take apart every known header.
+// there is one, and for reading what a dialog needs. The C peers do more: they take apart every known header, also those
+// nobody asks for (Allow, Supported, Session-Expires, Proxy-Authorization here), which SignallingFormats leaves as bytes.
 import Glibc
 import SignallingFormats
 
