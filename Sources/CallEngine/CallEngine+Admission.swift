@@ -146,11 +146,13 @@ extension CallEngine {
             return .authenticated(user: claimed)
         }
         let stations = settings.stations
+        // A station that hides (RFC 3323 §4.1) says in its credentials who it is.
+        let hides = request.method != .register && Self.isAnonymous(claimed) && stations[claimed ?? ""] == nil
         let result = digest.verify(
             request, secretFor: { user in stations[user].map { .password($0.password) } }, at: now)
         switch result {
         case .authenticated(let user):
-            guard user == claimed, stations[user]?.realm == path.realm else {
+            guard user == claimed || hides, stations[user]?.realm == path.realm else {
                 return .refused(forbidden(request, user: user, from: path))
             }
             return .authenticated(user: user)

@@ -83,7 +83,13 @@ extension CallEngine {
             contact(
                 user: Self.user(of: from.uri), realm: realm, transport: Self.transport(of: target.nextHop)
             ).text)
-        if let asserted = shown.asserted { request.headers.append(.pAssertedIdentity, asserted) }
+        if let asserted = shown.asserted {
+            request.headers.append(.pAssertedIdentity, asserted)
+            // An anonymous From alone would let the next hop show what only it should know (RFC 3325 §9.3).
+            if call.identity.isAnonymous, !call.invite.headers.contains(.privacy) {
+                request.headers.append(.privacy, "id")
+            }
+        }
         addCapabilities(to: &request, call: call, target: target, hasOffer: description != nil)
         carryHeaders(from: call.invite.headers, source: call.callerPath, to: &request.headers, realm: realm)
         carryBody(from: call.invite, to: &request, description: description)

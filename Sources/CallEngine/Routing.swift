@@ -163,11 +163,11 @@ extension CallEngine {
 
     func identity(of request: SIPRequest, from peer: Peer) -> CallerIdentity {
         let from = request.from
-        let privacy = request.headers.values(.privacy).flatMap { $0.split(separator: ";").map(String.init) }
+        let privacy = request.headers.values(.privacy).flatMap { $0.split { $0 == ";" || $0 == " " } }
         let wantsPrivacy = privacy.contains { ["id", "user", "header", "full"].contains($0.lowercased()) }
         switch peer {
         case .station(let user, let station):
-            let hidden = from?.uri.sip?.user?.lowercased() == "anonymous" || wantsPrivacy
+            let hidden = Self.isAnonymous(Self.user(of: from?.uri)) || wantsPrivacy
             let display = station.displayName ?? from?.displayName
             return CallerIdentity(
                 displayName: display, user: user, isAnonymous: hidden, assertedUser: user, assertedDisplayName: display)
@@ -176,10 +176,13 @@ extension CallEngine {
             let user = Self.user(of: from?.uri) ?? "anonymous"
             return CallerIdentity(
                 displayName: from?.displayName, user: user,
-                isAnonymous: wantsPrivacy || user.lowercased() == "anonymous",
+                isAnonymous: wantsPrivacy || Self.isAnonymous(user),
                 assertedUser: Self.user(of: asserted?.uri), assertedDisplayName: asserted?.displayName)
         }
     }
+
+    /// The user part of a From that names nobody (RFC 3323 §4.1.1.3).
+    static func isAnonymous(_ user: String?) -> Bool { user?.lowercased() == "anonymous" }
 
     static func user(of uri: URI?) -> String? {
         switch uri {
