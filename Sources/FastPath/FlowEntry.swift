@@ -88,6 +88,12 @@ extension relay_flow {
         header.subtract(flow.local.address.family == .v4 ? 0x0100 : 0x0001)  // TTL is a high byte, hop limit a low one
         header_difference = header.word.bigEndian
 
+        let mask = flow.rewrittenDestination.address.family == .v4 ? (0xFF03 as UInt16, 0) : (0xF03F, 4)
+        switch flow.trafficClass {
+        case .preserve: (class_keep, class_set) = (0xFFFF, 0)
+        case .set(let dscp):
+            (class_keep, class_set) = (mask.0.bigEndian, (UInt16(dscp.rawValue) << (2 + mask.1)).bigEndian)
+        }
         kind = UInt8(flow.kind == .rtp ? RELAY_FLOW_RTP.rawValue : RELAY_FLOW_RTCP.rawValue)
         wrong_source = UInt8(
             flow.wrongSource == .drop ? RELAY_WRONG_SOURCE_DROP.rawValue : RELAY_WRONG_SOURCE_PASS.rawValue)

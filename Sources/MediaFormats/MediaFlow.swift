@@ -44,13 +44,18 @@ package struct MediaFlow: Hashable, Sendable {
     package var rewrittenSource: TransportAddress
     /// Where the other leg's peer listens.
     package var rewrittenDestination: TransportAddress
+    /// The traffic class packets leave with; ECN stays in any case.
+    package var trafficClass: TrafficClassPolicy
+    /// Of an emergency call: where a table is full, it takes the place of an ordinary flow.
+    package var isEmergency: Bool
     /// For instance telephone-event 96 → 101; RTP only, at most `payloadTypeMappingCountMax`.
     package var payloadTypes: [PayloadTypeMapping]
 
     package init(
         local: TransportAddress, kind: Kind, acceptedSource: TransportAddress, wrongSource: WrongSource,
         rewrittenSource: TransportAddress, rewrittenDestination: TransportAddress,
-        payloadTypes: [PayloadTypeMapping] = []
+        payloadTypes: [PayloadTypeMapping] = [], trafficClass: TrafficClassPolicy = .preserve,
+        isEmergency: Bool = false
     ) {
         self.local = local
         self.kind = kind
@@ -59,6 +64,8 @@ package struct MediaFlow: Hashable, Sendable {
         self.rewrittenSource = rewrittenSource
         self.rewrittenDestination = rewrittenDestination
         self.payloadTypes = payloadTypes
+        self.trafficClass = trafficClass
+        self.isEmergency = isEmergency
     }
 }
 

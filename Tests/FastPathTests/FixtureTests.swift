@@ -115,6 +115,37 @@ struct FixtureTests {
             }, output: { $0.payload = Frame.rtp(type: 101) }),
         Fixture(name: "hairpin", hairpin: true),
 
+        // Traffic class: DSCP as the flow says, ECN as it came
+        Fixture(name: "class kept", input: { $0.trafficClass = 0x69 }, output: { $0.trafficClass = 0x69 }),
+        Fixture(
+            name: "class set", flow: { $0.trafficClass = .set(.expeditedForwarding) },
+            input: { $0.trafficClass = 0 }, output: { $0.trafficClass = 0xB8 }),
+        Fixture(
+            name: "class cleared, ECN kept", flow: { $0.trafficClass = .set(DSCP(rawValue: 0)!) },
+            input: { $0.trafficClass = 0xFF }, output: { $0.trafficClass = 0x03 }),
+        Fixture(
+            name: "class set, ECN kept, no checksum", families: [.v4],
+            flow: { $0.trafficClass = .set(DSCP(rawValue: 63)!) },
+            input: {
+                $0.trafficClass = 0x02
+                $0.checksum = .zero
+            }, output: { $0.trafficClass = 0xFE }),
+        Fixture(
+            name: "class set, mapped, tag out", hooks: [.xdp],
+            flow: {
+                mapping(&$0)
+                $0.trafficClass = .set(.classSelector3)
+            },
+            input: {
+                $0.trafficClass = 0x01
+                $0.payload = Frame.rtp(type: 96)
+            },
+            output: {
+                $0.trafficClass = 0x61
+                $0.payload = Frame.rtp(type: 101)
+                $0.tags = [20]
+            }, egressTag: 20),
+
         // A frame says nothing of its checksum: where it looks unfinished it is made anew. A buffer says it, and the
         // live tests see it done; here the helper takes it for finished, and rightly leaves it as wrong as it was.
         Fixture(

@@ -42,7 +42,8 @@ struct Frame: Sendable {
     var padding: [UInt8] = []
     var udpByteCountError = 0
 
-    static let trafficClass: UInt8 = 0xB8  // expedited forwarding: must survive
+    /// DSCP and ECN; expedited forwarding.
+    var trafficClass: UInt8 = 0xB8
 
     var bytes: [UInt8] {
         let etherType: UInt16 = source.address.family == .v4 ? 0x0800 : 0x86DD
@@ -74,10 +75,10 @@ struct Frame: Sendable {
         let behind = extensionHeader.count + 8 + payload.count
         if source.address.family == .v6 {
             let next: UInt8 = extensionHeader.isEmpty ? 17 : 60
-            return [0x60 | Self.trafficClass >> 4, Self.trafficClass << 4 | 0x5, 0x12, 0x34] + big(UInt16(behind))
+            return [0x60 | trafficClass >> 4, trafficClass << 4 | 0x5, 0x12, 0x34] + big(UInt16(behind))
                 + [next, hops] + source.address.bytes + destination.address.bytes
         }
-        var header: [UInt8] = [0x45 + UInt8(options.count / 4), Self.trafficClass]
+        var header: [UInt8] = [0x45 + UInt8(options.count / 4), trafficClass]
         header += big(UInt16(20 + options.count + behind)) + big(0xBEEF) + big(fragment) + [hops, 17, 0, 0]
         header += source.address.bytes + destination.address.bytes + options
         header.replaceSubrange(10..<12, with: big(~Self.sum(header)))

@@ -179,7 +179,7 @@ static __always_inline void finish_buffer_checksum(struct __sk_buff *buffer, str
 	}
 	// The IPv4 header sums to the same before and after; the IPv6 header does not.
 	if (plan->is_v6)
-		difference += plan->flow->header_difference;
+		difference += (__u32)plan->flow->header_difference + plan->class_difference;
 	bpf_csum_update(buffer, fold(difference));
 }
 

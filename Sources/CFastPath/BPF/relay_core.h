@@ -53,6 +53,7 @@ struct plan {
 	__u64 now;
 	__u16 udp_byte_count;
 	__u16 payload_word; // the first two payload bytes, as they will be
+	__u16 class_difference; // what the traffic class changes in a sum over the IP header
 	bool is_v6;
 };
 
@@ -312,13 +313,28 @@ static __always_inline bool looks_unfinished(const struct udphdr *udp, const str
 	return udp->check == fold((__u32)flow->pseudo_header_sum + udp->len);
 }
 
+/// What the outgoing traffic class is, given the first two bytes of an IP header.
+static __always_inline __u16 classed(__u16 word, const struct relay_flow *flow)
+{
+	return (word & flow->class_keep) | flow->class_set;
+}
+
+/// Sets the traffic class (RFC 2474 §3) and keeps what that changes in the header's sum: not constant, as ECN stays.
+static __always_inline void set_class(__u16 *first, struct plan *plan)
+{
+	__u16 word = classed(*first, plan->flow);
+
+	plan->class_difference = fold((__u16)~*first + (__u32)word);
+	*first = word;
+}
+
 /// Rewrites the IP header, the ports and the payload type, not the UDP checksum.
 /// Returns the difference this makes to ports and payload; false in `ok` only to please the verifier.
-static __always_inline __u32 rewrite(void *network, void *end, const struct plan *plan, struct udphdr **udp_out)
+static __always_inline __u32 rewrite(void *network, void *end, struct plan *plan, struct udphdr **udp_out)
 {
 	const struct relay_flow *flow = plan->flow;
 	struct udphdr *udp;
-	__u16 *payload;
+	__u16 *payload, *first = network; // version and traffic class
 	__u32 difference;
 
 	*udp_out = NULL;
@@ -328,6 +344,7 @@ static __always_inline __u32 rewrite(void *network, void *end, const struct plan
 		payload = (void *)(udp + 1);
 		if ((void *)(payload + 1) > end)
 			return 0;
+		set_class(first, plan);
 		__builtin_memcpy(&v6->saddr, flow->source_address, 16);
 		__builtin_memcpy(&v6->daddr, flow->destination_address, 16);
 		v6->hop_limit--;
@@ -337,10 +354,11 @@ static __always_inline __u32 rewrite(void *network, void *end, const struct plan
 		payload = (void *)(udp + 1);
 		if ((void *)(payload + 1) > end)
 			return 0;
+		set_class(first, plan);
 		v4->saddr = *(__u32 *)&flow->source_address[12];
 		v4->daddr = *(__u32 *)&flow->destination_address[12];
 		v4->ttl--;
-		v4->check = updated(v4->check, flow->header_difference);
+		v4->check = updated(v4->check, (__u32)flow->header_difference + plan->class_difference);
 	}
 	udp->source = flow->source_port;
 	udp->dest = flow->destination_port;

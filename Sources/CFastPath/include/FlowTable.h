@@ -14,6 +14,9 @@ _Static_assert(sizeof(struct relay_flow_key) == 20, "shared with the BPF program
 enum relay_flow_kind { RELAY_FLOW_RTP = 0, RELAY_FLOW_RTCP = 1 };
 enum relay_wrong_source { RELAY_WRONG_SOURCE_PASS = 0, RELAY_WRONG_SOURCE_DROP = 1 };
 
+/// Whether the packet leaves in the other family.
+enum relay_translation { RELAY_TRANSLATION_NONE = 0, RELAY_TRANSLATION_V4_TO_V6, RELAY_TRANSLATION_V6_TO_V4 };
+
 #define RELAY_PAYLOAD_TYPE_COUNT_MAX 4
 
 /// What to do with it. The differences are ones' complement sums, new minus old, folded to sixteen bits; they are
@@ -39,9 +42,17 @@ struct relay_flow {
 	__u8 payload_type_from[RELAY_PAYLOAD_TYPE_COUNT_MAX];
 	__u8 payload_type_to[RELAY_PAYLOAD_TYPE_COUNT_MAX];
 	__u8 payload_type_count;
-	__u8 zero[3];
+	__u8 translation; // enum relay_translation
+	/// The traffic class as it leaves: of the first two bytes of the outgoing IP header, in network order, what is
+	/// kept and what is put in its place. ECN is always kept.
+	__be16 class_keep;
+	__be16 class_set;
+	__u8 tap_direction;
+	__u8 zero;
+	/// Not 0: each relayed packet is copied to the tap ring, with this number and tap_direction.
+	__u32 tap;
 };
-_Static_assert(sizeof(struct relay_flow) == 84, "shared with the BPF program");
+_Static_assert(sizeof(struct relay_flow) == 92, "shared with the BPF program");
 
 #define RELAY_NEXT_HOP_NANOSECONDS 250000000
 
