@@ -166,4 +166,10 @@ if Context.environment["CRESSET_BENCH"] == "1" {
         .executableTarget(
             name: "ParseBenchmark", dependencies: ["SignallingFormats"], path: "Benchmarks/sip/ParseBenchmark",
             swiftSettings: strict))
+    package.products.append(.executable(name: "call-benchmark", targets: ["CallBenchmark"]))
+    package.targets.append(
+        .executableTarget(
+            name: "CallBenchmark",
+            dependencies: ["Primitives", "SignallingFormats", "MediaFormats", "SIPEngine", "CallEngine"],
+            path: "Benchmarks/sip/CallBenchmark", swiftSettings: strict))
 }
