@@ -43,9 +43,10 @@ loss: release ## calls with 5 % of the signalling lost (as root)
 footprint: release ## size on disk, memory idle and per call; fails at 16 MB (as root)
 	@CRESSET_BUILD=$(RELEASE) $(PYTHON) Tests/Lab/footprint.py $(ARGS)
 
-bench: release ## SIP and relay beside their peers: libosip2, sofia-sip, Kamailio, rtpengine (as root)
+bench: release ## relay and SIP beside their peers: rtpengine, nftables, sockets, Kamailio, libosip2, sofia-sip (as root)
 	@Tests/Lab/install-packages Benchmarks/packages.txt
-	@for each in Benchmarks/*/run; do echo "== $$each"; CRESSET_BUILD=$(RELEASE) SWIFT=$(SWIFT) $$each || exit 1; done
+	@status=0; for each in Benchmarks/*/run; do echo "== $$each"; \
+		CRESSET_BUILD=$(RELEASE) SWIFT=$(SWIFT) $$each || status=1; done; exit $$status
 
 check: deps swift ## format, import direction, warnings, forbidden imports, and S seconds of fuzzing per parser
 	@SWIFT=$(SWIFT) Tests/check $(S)
