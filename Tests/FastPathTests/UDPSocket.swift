@@ -32,6 +32,12 @@ final class UDPSocket {
         setsockopt(descriptor, SOL_SOCKET, SO_NO_CHECK, &one, socklen_t(MemoryLayout<CInt>.size))
     }
 
+    /// From now on larger datagrams leave as several of this size, cut by the device (UDP_SEGMENT).
+    func segment(byteCount: CInt) {
+        var value = byteCount
+        setsockopt(descriptor, CInt(IPPROTO_UDP), 103, &value, socklen_t(MemoryLayout<CInt>.size))
+    }
+
     func send(_ bytes: [UInt8], to destination: TransportAddress) throws {
         let result = destination.withSocketAddress { sendto(descriptor, bytes, bytes.count, 0, $0, $1) }
         guard result == bytes.count else {

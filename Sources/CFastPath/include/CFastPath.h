@@ -8,6 +8,7 @@
 #include <bpf/bpf.h>
 
 #include "FlowTable.h"
+#include "PacketRing.h"
 
 /// A loaded object and the descriptors of its parts; all belong to `object`.
 struct relay_program {
