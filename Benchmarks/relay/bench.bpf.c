@@ -96,11 +96,15 @@ int generate(struct xdp_md *context)
 		__u64 now = bpf_ktime_get_ns(), due = generator.due;
 
 		if (!due || now > due + LATE_NANOSECONDS_MAX) {
-			generator.late += due != 0;
+			if (due)
+				generator.late++;
+			else
+				generator.began = now;
 			generator.due = due = now;
 		}
 		if (now < due)
 			bpf_loop(1 << 20, wait_until, &due, 0);
+		generator.last = now < due ? due : now;
 		generator.due += generator.burst_nanoseconds;
 	}
 	__u32 index = generator.next[direction];

@@ -28,6 +28,8 @@ struct stream {
 
 struct generator {
 	__u64 due;
+	__u64 began;
+	__u64 last; // beginning of the last burst
 	__u64 sent;
 	__u64 late; // times it gave up catching up
 	__u64 burst_nanoseconds;

@@ -9,19 +9,20 @@ from topology import run
 
 BASES = {"xdp": "base, native XDP (sink only)", "tc": "base, TC (sink only)"}
 FLOORS = {"xdp": "bare redirect, native XDP", "tc": "bare redirect, TC"}
+NATIVE, TC, RING = "Cresset, native XDP", "Cresset, TC", "Cresset, ring"
 SOCKETS, NAT, RTPENGINE = "UDP sockets, recvmmsg/sendmmsg", "kernel NAT (nftables)", "rtpengine, user space"
 
 
 class Candidate:
     """`start(bench)` is a context manager that runs it and gives the processes that do its work.
 
-    `family` says by what kind of program the sinks are, and so which base and bare redirect it is compared with.
+    `family` says of what kind the sinks are, and so which base and bare redirect it is compared with.
     """
 
-    def __init__(self, name, family, start, peer=None):
-        self.name, self.family, self.start = name, family, start
+    def __init__(self, name, family, start, has_program=False, plain=None, is_tap=False):
+        self.name, self.family, self.start, self.has_program = name, family, start, has_program
         self.is_base = name in BASES.values()
-        self.peer = peer  # the row without what this one adds
+        self.plain, self.is_tap = plain, is_tap  # the name of the row without what this one adds
 
 
 @contextlib.contextmanager
@@ -101,12 +102,12 @@ def rtpengine(bench):
 
 def all_candidates():
     return [Candidate(BASES["xdp"], "xdp", nothing),
-            Candidate(FLOORS["xdp"], "xdp", bare("xdp")),
-            Candidate("Cresset, native XDP", "xdp", cresset("xdp")),
+            Candidate(FLOORS["xdp"], "xdp", bare("xdp"), has_program=True),
+            Candidate(NATIVE, "xdp", cresset("xdp"), has_program=True),
             Candidate(BASES["tc"], "tc", nothing),
-            Candidate(FLOORS["tc"], "tc", bare("tc")),
-            Candidate("Cresset, TC", "tc", cresset("tc")),
-            Candidate("Cresset, ring", "tc", cresset("ring")),
+            Candidate(FLOORS["tc"], "tc", bare("tc"), has_program=True),
+            Candidate(TC, "tc", cresset("tc"), has_program=True),
+            Candidate(RING, "tc", cresset("ring")),
             Candidate(SOCKETS, "tc", sockets),
             Candidate(NAT, "tc", nat),
             Candidate(RTPENGINE, "tc", rtpengine)]

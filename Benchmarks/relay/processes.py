@@ -110,3 +110,15 @@ class Generator(Held):
         except ValueError:
             raise DidNotRun(line) from None
         return sent, sent * 1e9 / nanoseconds
+
+
+class ProgramTime(Held):
+    """What the kernel counts of the program attached at `place` (bpf_stats), until asked."""
+
+    def __init__(self, tool, place, family):
+        super().__init__(GENERATOR_CORE, tool, "runtime", place, "xdp" if family == "xdp" else "tcx")
+
+    def nanoseconds(self):
+        """Per run; None if it did not run."""
+        runs, nanoseconds = map(int, self.ask("").split())
+        return nanoseconds / runs if runs else None

@@ -6,6 +6,7 @@ cpu      (wall - idle - iowait of the box's core) / packets at the sinks, at RAT
          sink and the waking; the base rows are that alone, "net" is without. "thread" is what the scheduler charged to
          the polling threads and the relay: nothing foreign, but no interrupts while idle.
 rate     the most packets per second with at most 0.1 % lost, found by halving the interval.
+program  what the kernel counts of a run of the BPF program (bpf_stats), apart from the other figures: counting costs.
 latency  from the generator to the sink, packets one by one at LATENCY_RATE.
 A figure is the median of the rounds. What others disturbed (more than 5 % of a core) is measured again, while time lasts.
 """
@@ -21,7 +22,7 @@ import time
 import candidates
 import report
 from machine import Foreign, Quiet, FOREIGN_MAX, idle_seconds, thread_seconds
-from processes import DidNotRun, Generator, Sinks
+from processes import DidNotRun, Generator, ProgramTime, Sinks
 from rtpengine import Rtpengine
 from topology import CALLS, CARRIER, LAN, PHONE, WAN, Topology
 
@@ -37,7 +38,7 @@ SEARCH_BURST = 64
 ONLY = os.environ.get("ONLY", "")  # a pattern: just these rows, to look at one thing
 STEP_SECONDS = max(0.2, SECONDS / 4)
 LATE_SECONDS = 0.004  # what may be under way when the generator stops
-QUIET_SECONDS = float(os.environ.get("QUIET_SECONDS", 90))
+QUIET_SECONDS = float(os.environ.get("QUIET_SECONDS", 60))
 
 
 class Bench:
@@ -87,7 +88,7 @@ class Measurement:
     """One candidate, running."""
 
     def __init__(self, bench, candidate, sinks, workers):
-        self.bench, self.sinks, self.workers = bench, sinks, workers
+        self.bench, self.candidate, self.sinks, self.workers = bench, candidate, sinks, workers
         self.generator = bench.generator(candidate)
 
     def undisturbed(self, measure):
@@ -132,6 +133,15 @@ class Measurement:
         if packets < CALLS:
             raise DidNotRun(f"{packets} packets of {RATE * SECONDS:.0f} arrived")
         return (wall - idle) * 1e9 / packets, threads * 1e9 / packets, 1 - (self.settled() - before) / sent, rate
+
+    def program(self):
+        """Nanoseconds of a run of the relay's program; None where the box has none."""
+        if not self.candidate.has_program:
+            return None
+        with ProgramTime(self.bench.tool, self.bench.wire.box_ends[0], self.candidate.family) as program:
+            self.generator.start(RATE, STEP_SECONDS, BURST)
+            self.generator.finish()
+            return program.nanoseconds()
 
     def latency(self):
         self.sinks.latencies()
@@ -178,12 +188,21 @@ def measure(bench, candidate, result):
         polling = bench.wire.pin_receivers()
         run = Measurement(bench, candidate, sinks, polling + workers)
         run.arrives()
-        (core, thread, loss, rate), foreign = run.undisturbed(run.cpu)
+        (core, thread, loss, sent_rate), foreign = run.undisturbed(run.cpu)
+        program = run.program()
         percentiles, foreign_latency = run.undisturbed(run.latency)
         known = statistics.median(result.rates) if result.rates else None
         (best, is_generator), foreign_rate = run.undisturbed(lambda: run.highest_rate(known))
-        result.add(core, thread, loss, rate, percentiles, best, is_generator,
-                   max(foreign, foreign_latency, foreign_rate))
+    # All at once, so that every list has one figure a round.
+    result.cores.append(core)
+    result.threads.append(thread)
+    result.programs += [program] if program else []
+    result.losses.append(loss)
+    result.latencies.append(percentiles)
+    result.rates.append(best)
+    result.foreign.append(max(foreign, foreign_latency, foreign_rate))
+    result.sent_share = min(result.sent_share, sent_rate / RATE)
+    result.is_generator |= is_generator
 
 
 def main():
@@ -212,7 +231,7 @@ def main():
                       file=sys.stderr, flush=True)
     print(f"{CALLS} calls in both directions, {RATE} packets/s in bursts of {BURST}; medians of {ROUNDS} rounds of "
           f"{SECONDS:g} s; {time.monotonic() - began:.0f} s")
-    return report.print_all(table, results)
+    return report.Report(table, results).print_all()
 
 
 if __name__ == "__main__":

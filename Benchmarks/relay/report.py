@@ -1,25 +1,20 @@
-"""The figures as a table and the goals beside them."""
+"""The figures as tables and the goals beside them."""
 
 import statistics
 
-from candidates import BASES, FLOORS, RTPENGINE, SOCKETS
+from candidates import BASES, FLOORS, NATIVE, RING, RTPENGINE, SOCKETS, TC
 from machine import FOREIGN_MAX
 
 
 class Result:
+    """What the rounds of one candidate gave, and why there are no more."""
+
     def __init__(self):
         self.failure = None
-        self.cores, self.threads, self.losses, self.latencies, self.rates, self.foreign = [], [], [], [], [], []
-        self.is_generator = False
-
-    def add(self, core, thread, loss, rate, percentiles, best, is_generator, foreign):
-        self.cores.append(core)
-        self.threads.append(thread)
-        self.losses.append(loss)
-        self.latencies.append(percentiles)
-        self.rates.append(best)
-        self.foreign.append(foreign)
-        self.is_generator |= is_generator
+        self.cores, self.threads, self.programs = [], [], []  # ns per packet
+        self.losses, self.rates, self.latencies, self.foreign = [], [], [], []
+        self.sent_share = 1.0  # the least of what the generator should have sent at the fixed rate
+        self.is_generator = False  # the highest rate is the generator's
 
     @property
     def core(self):
@@ -30,83 +25,160 @@ class Result:
         return statistics.median(self.threads)
 
     @property
+    def program(self):
+        return statistics.median(self.programs) if self.programs else None
+
+    @property
     def rate(self):
         return statistics.median(self.rates)
 
-    def latency(self, index):
-        return statistics.median(each[index] for each in self.latencies)
+    @property
+    def latency(self):
+        """50th, 99th, 99.9th percentile, ns."""
+        return [statistics.median(column) for column in zip(*self.latencies)]
 
 
-def ratio(value, other, digits=2):
-    return f"{value / other:.{digits}f}" if value is not None and other else "-"
+class Table:
+    """Columns of a width each; the first is the candidate's name."""
+
+    def __init__(self, title, *columns):
+        self.widths = [max(len(column) + 2, 9) for column in columns]
+        print(f"\n{title:42}" + "".join(f"{text:>{width}}" for text, width in zip(columns, self.widths)))
+
+    def row(self, name, *cells):
+        print(f"{name:42}" + "".join(f"{text:>{width}}" for text, width in zip(cells, self.widths)))
 
 
-def print_all(table, results):
-    """Returns the exit status: 0 if every candidate ran."""
-    ran = {name: result for name, result in results.items() if result.cores and not result.failure}
-    peer = ran.get(RTPENGINE)
-    print("\nCPU, ns per packet" + " " * 21 + "core     net  / bare  net / rtpengine  thread     net     loss  foreign")
-    for candidate in table:
-        result = ran.get(candidate.name)
-        if not result:
-            continue
-        base, floor = ran.get(BASES[candidate.family]), ran.get(FLOORS[candidate.family])
-        line = f"{candidate.name:36}{result.core:7.0f}"
-        if candidate.is_base or not base:
-            line += f"{'':31}{result.thread:8.0f}{'':8}"
-        else:
-            net = result.core - base.core
-            peer_net = peer.core - ran[BASES["tc"]].core if peer and BASES["tc"] in ran else None
-            line += f"{net:8.0f}{ratio(result.core, floor and floor.core):>8}{ratio(net, peer_net, 3):>15}"
-            line += f"{result.thread:8.0f}{result.thread - base.thread:8.0f}"
-        print(line + f"{max(result.losses):9.3%}{max(result.foreign):9.0%}")
-    print("\nloss-free packets/s on one core      kpps  / bare  / rtpengine"
-          "      latency, us   p50     p99   p99.9  / bare  / rtpengine (p50)")
-    for candidate in table:
-        result = ran.get(candidate.name)
-        if not result:
-            continue
-        floor = ran.get(FLOORS[candidate.family])
-        at_least = ">" if result.is_generator else " "
-        p50 = result.latency(0)
-        print(f"{candidate.name:36}{at_least}{result.rate / 1000:5.0f}{ratio(result.rate, floor and floor.rate):>8}"
-              f"{ratio(result.rate, peer and peer.rate):>13}{'':13}"
-              + "".join(f"{result.latency(index) / 1000:8.1f}" for index in range(3))
-              + f"{ratio(p50, floor and floor.latency(0)):>8}{ratio(p50, peer and peer.latency(0)):>13}")
-    print("\ngoals")
-    for text, value, unit, limit, is_most in goals(ran):
-        if value is None:
-            print(f"  {text:64}{'not measured':>14}")
-            continue
-        reached = value <= limit if is_most else value >= limit
-        print(f"  {text:64}{value:8.2f}{unit:3}{'<=' if is_most else '>='} {limit:<6g}"
-              f"{'reached' if reached else 'NOT REACHED'}")
-    failed = [candidate.name for candidate in table if candidate.name not in ran]
-    for name in failed:
-        print(f"\n{name}: did not run: {results[name].failure or 'not measured'}")
-    if any(max(result.foreign) > FOREIGN_MAX for result in ran.values()):
-        print(f"\nOthers took more than {FOREIGN_MAX:.0%} of a core during some figures: see the column foreign.")
-    return 1 if failed else 0
+def number(value, digits=0):
+    return "" if value is None else f"{value:.{digits}f}"
 
 
-def goals(ran):
-    """(text, value or None, unit, limit, True if the limit is an upper one)."""
-    def compare(make):
-        try:
-            return make()
-        except (KeyError, ZeroDivisionError):
+def ratio(value, other):
+    """Three digits that say something, or nothing where one is missing."""
+    if value is None or not other:
+        return ""
+    quotient = value / other
+    return f"{quotient:.2f}" if quotient >= 0.1 else f"{quotient:.3f}"
+
+
+class Report:
+    def __init__(self, table, results):
+        self.table, self.results = table, results
+        self.ran = {name: result for name, result in results.items() if result.cores and not result.failure}
+        self.peer = self.ran.get(RTPENGINE)
+
+    def rows(self):
+        """(candidate, result, result of its bare redirect) of all that ran; names the others."""
+        for candidate in self.table:
+            result = self.ran.get(candidate.name)
+            if result:
+                yield candidate, result, self.ran.get(FLOORS[candidate.family])
+
+    def net(self, candidate):
+        """CPU ns per packet without sink and waking."""
+        result, base = self.ran.get(candidate.name), self.ran.get(BASES[candidate.family])
+        return result.core - base.core if result and base else None
+
+    def named(self, name):
+        return next((candidate for candidate in self.table if candidate.name == name), None)
+
+    def print_cpu(self):
+        table = Table("CPU, ns per packet", "core", "/ bare", "/ rtpengine", "net", "net / rtpengine", "program", "thread",
+                      "loss", "foreign")
+        peer = self.named(RTPENGINE)
+        peer_net = self.net(peer) if peer else None
+        for candidate, result, bare in self.rows():
+            net = None if candidate.is_base else self.net(candidate)
+            table.row(candidate.name, number(result.core), ratio(result.core, bare and bare.core),
+                      ratio(result.core, self.peer and self.peer.core), number(net), ratio(net, peer_net),
+                      number(result.program), number(result.thread), f"{max(result.losses):.3%}",
+                      f"{max(result.foreign):.0%}")
+        for candidate in self.table:
+            if candidate.name not in self.ran:
+                print(f"{candidate.name:42}  did not run: {self.results[candidate.name].failure or 'no figures'}")
+
+    def print_rates(self):
+        table = Table("loss-free packets/s, one core", "kpps", "/ bare", "/ rtpengine")
+        for candidate, result, bare in self.rows():
+            table.row(candidate.name, (">= " if result.is_generator else "") + number(result.rate / 1000),
+                      ratio(result.rate, bare and bare.rate), ratio(result.rate, self.peer and self.peer.rate))
+
+    def print_latencies(self):
+        names = ("p50", "p99", "p99.9")
+        table = Table("latency, us, and ratios", *names, *(f"{name} / bare" for name in names),
+                      *(f"{name} / rtpengine" for name in names))
+        for candidate, result, bare in self.rows():
+            own = result.latency
+            table.row(candidate.name, *(number(value / 1000, 1) for value in own),
+                      *(ratio(value, bare and bare.latency[index]) for index, value in enumerate(own)),
+                      *(ratio(value, self.peer and self.peer.latency[index]) for index, value in enumerate(own)))
+
+    def goals(self):
+        """(text, value or None, unit, limit, True if the limit is an upper one), of issue "The fast path, complete"."""
+        def over(name, other, value):
+            candidates = self.named(name), self.named(other)
+            if not all(candidate and candidate.name in self.ran for candidate in candidates):
+                return None
+            values = [value(candidate) for candidate in candidates]
+            return values[0] / values[1] if values[0] is not None and values[1] and values[1] > 0 else None
+
+        def core(candidate):
+            return self.ran[candidate.name].core
+
+        def rate(candidate):
+            return self.ran[candidate.name].rate
+
+        for name, family, limit in ((NATIVE, "xdp", 1.2), (TC, "tc", 1.1)):
+            for row in self.fullest(name):
+                yield f"{row} / bare redirect, CPU", over(row, FLOORS[family], core), "", limit, True
+        for name in (NATIVE, TC):
+            for row in self.fullest(name):
+                yield f"rtpengine / {row}, CPU net of base", over(RTPENGINE, row, self.net), "", 12, False
+        for name in (NATIVE, TC):
+            for row in self.fullest(name):
+                yield f"{row} / rtpengine, packets/s", over(row, RTPENGINE, rate), "", 8, False
+        yield "ring / UDP sockets, packets/s", over(RING, SOCKETS, rate), "", 2.4, False
+        yield "ring / rtpengine, packets/s", over(RING, RTPENGINE, rate), "", 3.5, False
+        for candidate in self.table:
+            if candidate.is_tap:
+                yield f"{candidate.name}: added", self.added(candidate), " ns", 80, True
+
+    def fullest(self, name):
+        """The row and those that add to it, but for taps: the goals hold with everything on."""
+        return [name] + [each.name for each in self.table if each.plain == name and not each.is_tap]
+
+    def added(self, candidate):
+        """CPU ns per packet on top of the row without it: the median over the rounds, neighbours in time."""
+        own, plain = self.ran.get(candidate.name), self.ran.get(candidate.plain)
+        if not own or not plain:
             return None
+        return statistics.median(with_it - without for with_it, without in zip(own.cores, plain.cores))
 
-    native, tc, ring = "Cresset, native XDP", "Cresset, TC", "Cresset, ring"
-    net = {name: ran[name].core - ran[BASES[family]].core
-           for name, family in ((native, "xdp"), (tc, "tc"), (ring, "tc"), (RTPENGINE, "tc"))
-           if name in ran and BASES[family] in ran}
-    yield "native XDP / its bare redirect", compare(lambda: ran[native].core / ran[FLOORS["xdp"]].core), "", 1.2, True
-    yield "TC / its bare redirect", compare(lambda: ran[tc].core / ran[FLOORS["tc"]].core), "", 1.1, True
-    for name in (native, tc):
-        yield (f"rtpengine / {name}, CPU net of the wake-up", compare(lambda: net[RTPENGINE] / net[name]), "", 12, False)
-    for name in (native, tc):
-        yield (f"{name} / rtpengine, packets/s on one core", compare(lambda: ran[name].rate / ran[RTPENGINE].rate), "", 8,
-               False)
-    yield "ring / UDP sockets, packets/s on one core", compare(lambda: ran[ring].rate / ran[SOCKETS].rate), "", 2.4, False
-    yield "ring / rtpengine, packets/s on one core", compare(lambda: ran[ring].rate / ran[RTPENGINE].rate), "", 3.5, False
+    def print_goals(self):
+        print("\ngoals")
+        for text, value, unit, limit, is_most in self.goals():
+            asked = f"{'<=' if is_most else '>='} {limit:g}{unit}"
+            if value is None:
+                print(f"  {text:72}{'-':>9}  {asked:10}  not measured")
+                continue
+            reached = value <= limit if is_most else value >= limit
+            shown = f"{value:.0f}{unit}" if unit else f"{value:.2f}"
+            print(f"  {text:72}{shown:>9}  {asked:10}  {'reached' if reached else 'NOT REACHED'}")
+
+    def print_doubts(self):
+        disturbed = [name for name, result in self.ran.items() if max(result.foreign) > FOREIGN_MAX]
+        if disturbed:
+            print(f"\nOthers took more than {FOREIGN_MAX:.0%} of a core, to the end of all patience, from: "
+                  f"{'; '.join(disturbed)}")
+        slow = [name for name, result in self.ran.items() if result.sent_share < 0.97]
+        if slow:
+            print(f"\nThe generator did not reach the fixed rate for: {'; '.join(slow)}")
+
+    def print_all(self):
+        """Returns the exit status: 0 if every candidate ran."""
+        self.print_cpu()
+        self.print_rates()
+        self.print_latencies()
+        self.print_goals()
+        self.print_doubts()
+        return 0 if len(self.ran) == len(self.table) else 1
