@@ -162,6 +162,7 @@ package final class Daemon {
     }
 
     private func openSignalling() throws(SystemCallError) {
+        transports.trafficClass = configuration.qos.signalling
         transports.onMessage = { [unowned self] message, path in deliver(.received(message, from: path)) }
         transports.onMalformed = { [unowned self] salvaged, path in deliver(.malformed(salvaged, from: path)) }
         transports.onFailure = { [unowned self] path, reason in deliver(.transportFailed(path, reason: reason)) }
@@ -197,6 +198,7 @@ package final class Daemon {
             }
         case .releaseMedia(let address): sockets.release(address)
         case .applyFlow(let flow):
+            sockets.setTrafficClass(flow.trafficClass, of: flow.rewrittenSource)
             deliver(.flowApplied(local: flow.local, inKernel: flows.apply(flow)))
         case .removeFlow(let local): deliver(.mediaCounters(local: local, flows.remove(local)))
         case .readCounters(let local): deliver(.mediaCounters(local: local, flows.counters(of: local)))
@@ -273,6 +275,7 @@ package final class Daemon {
             else { continue }
             log.write(.warning, "realms.\(realm.name) changed: takes effect after a restart of cressetd")
         }
+        if transports.trafficClass != new.qos.signalling { transports.trafficClass = new.qos.signalling }
         engine.reconfigure(CallEngineSettings(new), at: Clock.monotonic)
         configuration = new
         configurationLoaded = Clock.wall
@@ -346,6 +349,7 @@ package final class Daemon {
             openDescriptors: try? ProcessResources.openDescriptorCount(),
             counters: transports.counters + [
                 ("media-send-failures", sockets.sendFailures), ("flow-refusals", flows.refusals),
+                ("media-marking-failures", sockets.markingFailures),
             ])
     }
 }

@@ -5,16 +5,18 @@ import Primitives
 ///
 /// A bound port also keeps the kernel from answering with ICMP, so a scanner learns nothing.
 final class MediaSockets {
-    /// Expedited forwarding (RFC 4594 §4.1), in the upper six bits of the TOS octet.
-    private static let typeOfService: UInt8 = 46 << 2
-
     /// local, source, payload
     var onDatagram: (TransportAddress, TransportAddress, [UInt8]) -> Void = { _, _, _ in }
     private(set) var packetsForwarded: UInt64 = 0
     private(set) var sendFailures: UInt64 = 0
+    private(set) var markingFailures: UInt64 = 0
 
     private let loop: EventLoop
-    private var sockets: [TransportAddress: UDPSocket] = [:]
+    private struct Entry {
+        var socket: UDPSocket
+        var trafficClass = DSCP.expeditedForwarding
+    }
+    private var sockets: [TransportAddress: Entry] = [:]
 
     init(loop: EventLoop) { self.loop = loop }
 
@@ -23,7 +25,7 @@ final class MediaSockets {
     func bind(_ address: TransportAddress) throws(SystemCallError) {
         guard sockets[address] == nil else { return }
         var options = UDPSocket.Options()
-        options.typeOfService = Self.typeOfService
+        options.trafficClass = .expeditedForwarding
         options.queuedDatagramsMax = 16
         let socket = try UDPSocket(binding: address, options: options, loop: loop)
         socket.onDatagram = { [unowned self] bytes, source in
@@ -32,16 +34,33 @@ final class MediaSockets {
             for index in bytes.indices { copy.append(bytes[index]) }
             onDatagram(address, source, copy)
         }
-        sockets[address] = socket
+        sockets[address] = Entry(socket: socket)
     }
 
     func release(_ address: TransportAddress) {
-        sockets.removeValue(forKey: address)?.close()
+        sockets.removeValue(forKey: address)?.socket.close()
+    }
+
+    /// What datagrams sent from this port are marked with. With `preserve` it is expedited forwarding: what a datagram
+    /// arrived with is not known here.
+    func setTrafficClass(_ policy: TrafficClassPolicy, of address: TransportAddress) {
+        let dscp: DSCP =
+            switch policy {
+            case .preserve: .expeditedForwarding
+            case .set(let dscp): dscp
+            }
+        guard let entry = sockets[address], entry.trafficClass != dscp else { return }
+        do throws(SystemCallError) {
+            try entry.socket.setTrafficClass(dscp)
+            sockets[address]?.trafficClass = dscp
+        } catch {
+            markingFailures += 1
+        }
     }
 
     /// Sends from one of our ports; what cannot be sent is counted, as media is worth nothing later.
     func forward(_ bytes: [UInt8], from local: TransportAddress, to destination: TransportAddress) {
-        guard let socket = sockets[local] else { return }
+        guard let socket = sockets[local]?.socket else { return }
         switch socket.send(bytes.span, to: destination) {
         case .sent, .queued: packetsForwarded += 1
         case .failed: sendFailures += 1

@@ -30,7 +30,8 @@ extension CallEngineSettings {
             media: MediaSettings(
                 learningWindow: configuration.media.learningWindow,
                 inactivityTimeout: configuration.media.inactivityTimeout,
-                silenceEvent: configuration.media.silenceEvent))
+                silenceEvent: configuration.media.silenceEvent,
+                trafficClass: configuration.qos.media, emergencyTrafficClass: configuration.qos.emergency))
     }
 }
 

@@ -15,9 +15,6 @@ final class SignallingTransports {
         static let receiveBufferBytes = 4 << 20  // a burst of registrations after a power cut
     }
 
-    /// Class selector 3 (RFC 4594 §4.2), in the upper six bits of the TOS octet.
-    private static let typeOfService: UInt8 = 24 << 2
-
     private struct Realm {
         var endpoint: TransportAddress
         var udp: UDPSocket?
@@ -39,6 +36,12 @@ final class SignallingTransports {
     var onMalformed: (SIPRequest?, TransportPath) -> Void = { _, _ in }
     var onFailure: (TransportPath, String) -> Void = { _, _ in }
     var onClosed: (TransportPath) -> Void = { _ in }
+
+    /// What messages leave with; a change holds for the sockets that are open and for connections yet to come.
+    var trafficClass = DSCP.classSelector3 {
+        // IP_TOS of an open socket takes any value.
+        didSet { for realm in realms.values { try? realm.udp?.setTrafficClass(trafficClass) } }
+    }
 
     private let loop: EventLoop
     private var realms: [RealmID: Realm] = [:]
@@ -75,7 +78,7 @@ final class SignallingTransports {
         var entry = Realm(endpoint: endpoint)
         if udp {
             var options = UDPSocket.Options()
-            options.typeOfService = Self.typeOfService
+            options.trafficClass = trafficClass
             options.receiveBufferBytes = Limits.receiveBufferBytes
             let socket = try UDPSocket(binding: endpoint, options: options, loop: loop)
             socket.onDatagram = { [unowned self] bytes, source in receiveDatagram(bytes, from: source, in: realm) }
@@ -141,7 +144,7 @@ final class SignallingTransports {
 
     private var connectionOptions: TCPConnection.Options {
         var options = TCPConnection.Options()
-        options.typeOfService = Self.typeOfService
+        options.trafficClass = trafficClass
         return options
     }
 

@@ -13,12 +13,14 @@ package struct BoxConfiguration: Equatable, Sendable {
     package var numbers: [NumberConfiguration]
     package var calls: CallsConfiguration
     package var media: MediaConfiguration
+    package var qos: QoSConfiguration
     package var log: LogConfiguration
 
     package init(
         system: SystemConfiguration, realms: [RealmConfiguration] = [], stations: [StationConfiguration] = [],
         trunks: [TrunkConfiguration] = [], routes: [RouteConfiguration] = [], numbers: [NumberConfiguration] = [],
-        calls: CallsConfiguration = .init(), media: MediaConfiguration = .init(), log: LogConfiguration = .init()
+        calls: CallsConfiguration = .init(), media: MediaConfiguration = .init(), qos: QoSConfiguration = .init(),
+        log: LogConfiguration = .init()
     ) {
         self.system = system
         self.realms = realms.sorted { $0.name < $1.name }
@@ -28,6 +30,7 @@ package struct BoxConfiguration: Equatable, Sendable {
         self.numbers = numbers.sorted { $0.digits < $1.digits }
         self.calls = calls
         self.media = media
+        self.qos = qos
         self.log = log
     }
 

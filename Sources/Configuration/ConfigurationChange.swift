@@ -32,6 +32,7 @@ package enum ConfigurationChange: Equatable, Sendable {
     case number(String, Kind)
     case calls([KeyChange])
     case media([KeyChange])
+    case qos([KeyChange])
     case log([KeyChange])
 }
 
@@ -48,6 +49,7 @@ extension ConfigurationChange: CustomStringConvertible {
         case .number(let digits, let kind): "number \(digits): \(Self.text(kind))"
         case .calls(let changes): "calls: \(Self.text(changes))"
         case .media(let changes): "media: \(Self.text(changes))"
+        case .qos(let changes): "qos: \(Self.text(changes))"
         case .log(let changes): "log: \(Self.text(changes))"
         }
     }
@@ -89,6 +91,7 @@ extension BoxConfiguration {
         changes += Self.compare(old.numbers, numbers, name: \.digits, \.renderedAlone) { .number($0, $1) }
         compare(old.calls.rendered, calls.rendered) { .calls($0) }
         compare(old.media.rendered, media.rendered) { .media($0) }
+        compare(old.qos.rendered, qos.rendered) { .qos($0) }
         compare(old.log.rendered, log.rendered) { .log($0) }
         return changes
     }

@@ -24,7 +24,9 @@ package enum ConfigurationParser {
     package typealias SecretReader = (_ path: String) -> Result<[UInt8], SecretFileError>
 
     /// The tables there are, each in exactly one file.
-    static let tables = ["system", "realms", "stations", "trunks", "routes", "numbers", "calls", "media", "log"]
+    static let tables = [
+        "system", "realms", "stations", "trunks", "routes", "numbers", "calls", "media", "qos", "log",
+    ]
 
     /// Checks everything and reports every finding. Any bytes are safe.
     ///

@@ -16,6 +16,7 @@ struct SectionDecoder {
     var numbers: [NumberConfiguration] = []
     var calls = CallsConfiguration()
     var media = MediaConfiguration()
+    var qos = QoSConfiguration()
     var log = LogConfiguration()
 
     /// What is declared, also when its table has errors: a reference to it is no error of its own.
@@ -40,7 +41,7 @@ struct SectionDecoder {
         guard let system else { return nil }
         return BoxConfiguration(
             system: system, realms: realms, stations: stations, trunks: trunks, routes: routes.compactMap { $0 },
-            numbers: numbers, calls: calls, media: media, log: log)
+            numbers: numbers, calls: calls, media: media, qos: qos, log: log)
     }
 
     /// `isComplete` is false when a file could not be read: then nothing is missing for sure.
@@ -65,6 +66,7 @@ struct SectionDecoder {
         if let reader = section("numbers") { decodeNumbers(reader) }
         if let reader = section("calls") { decodeCalls(reader) }
         if let reader = section("media") { decodeMedia(reader) }
+        if let reader = section("qos") { qos.read(reader) }
         if let reader = section("log") { decodeLog(reader) }
     }
 

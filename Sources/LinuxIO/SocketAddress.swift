@@ -111,6 +111,17 @@ func setOption(_ socket: CInt, _ level: CInt, _ name: CInt, _ value: CInt, _ tex
     _ = try check(setsockopt(socket, level, name, &value, size), "setsockopt", text)
 }
 
+/// In the upper six bits of the IPv4 TOS or IPv6 traffic class byte; nil leaves the system's default.
+func setTrafficClassOption(
+    _ socket: CInt, _ family: IPAddress.Family, _ dscp: DSCP?
+) throws(SystemCallError) {
+    guard let dscp else { return }
+    switch family {
+    case .v4: try setOption(socket, CInt(IPPROTO_IP), IP_TOS, CInt(dscp.rawValue) << 2, "IP_TOS")
+    case .v6: try setOption(socket, CInt(IPPROTO_IPV6), IPV6_TCLASS, CInt(dscp.rawValue) << 2, "IPV6_TCLASS")
+    }
+}
+
 func bindToDevice(_ socket: CInt, _ interface: String) throws(SystemCallError) {
     let result = interface.withCString {
         setsockopt(socket, SOL_SOCKET, SO_BINDTODEVICE, $0, socklen_t(strlen($0) + 1))

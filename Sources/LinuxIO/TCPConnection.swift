@@ -12,8 +12,8 @@ package final class TCPConnection {
         package var queuedBytesMax = 1 << 20
         /// First keepalive probe after this much silence; nil sends none.
         package var keepaliveIdle: Duration? = .seconds(60)
-        /// The IPv4 TOS or IPv6 traffic class byte.
-        package var typeOfService: UInt8 = 0
+        /// What segments leave with.
+        package var trafficClass: DSCP?
         /// Connects only through this interface.
         package var interface: String?
         package init() {}
@@ -134,11 +134,7 @@ package final class TCPConnection {
             try setOption(socket, tcp, TCP_KEEPINTVL, Limits.keepaliveIntervalSeconds, "TCP_KEEPINTVL")
             try setOption(socket, tcp, TCP_KEEPCNT, Limits.keepaliveProbes, "TCP_KEEPCNT")
         }
-        if remote.address.family == .v4 {
-            try setOption(socket, CInt(IPPROTO_IP), IP_TOS, CInt(options.typeOfService), "IP_TOS")
-        } else {
-            try setOption(socket, CInt(IPPROTO_IPV6), IPV6_TCLASS, CInt(options.typeOfService), "IPV6_TCLASS")
-        }
+        try setTrafficClassOption(socket, remote.address.family, options.trafficClass)
     }
 
     // MARK: Sending

@@ -11,8 +11,8 @@ package final class UDPSocket {
         /// nil keeps the system's default.
         package var receiveBufferBytes: Int?
         package var sendBufferBytes: Int?
-        /// The IPv4 TOS or IPv6 traffic class byte; SIP uses CS3, 0x60.
-        package var typeOfService: UInt8 = 0
+        /// What datagrams leave with.
+        package var trafficClass: DSCP?
         /// Sends and receives only through this interface; needs CAP_NET_RAW when already bound otherwise.
         package var interface: String?
         /// Beyond it `send` fails with ENOBUFS.
@@ -88,23 +88,28 @@ package final class UDPSocket {
         stalled = nil
     }
 
+    /// What datagrams leave with from now on.
+    package func setTrafficClass(_ dscp: DSCP) throws(SystemCallError) {
+        guard !isClosed else { return }
+        try setTrafficClassOption(socket, localAddress.address.family, dscp)
+    }
+
     package var isClosed: Bool { token == nil }
     package var queuedDatagramCount: Int { queue.count + (stalled == nil ? 0 : 1) }
 
     private static func configure(
         _ socket: CInt, _ address: TransportAddress, _ options: Options
     ) throws(SystemCallError) {
+        try setTrafficClassOption(socket, address.address.family, options.trafficClass)
         if address.address.family == .v4 {
             let level = CInt(IPPROTO_IP)
             try setOption(socket, level, IP_RECVERR, 1, "IP_RECVERR")
             try setOption(socket, level, IP_MTU_DISCOVER, IP_PMTUDISC_DONT, "IP_MTU_DISCOVER")
-            try setOption(socket, level, IP_TOS, CInt(options.typeOfService), "IP_TOS")
         } else {
             let level = CInt(IPPROTO_IPV6)
             try setOption(socket, level, IPV6_V6ONLY, 1, "IPV6_V6ONLY")
             try setOption(socket, level, IPV6_RECVERR, 1, "IPV6_RECVERR")
             try setOption(socket, level, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DONT, "IPV6_MTU_DISCOVER")
-            try setOption(socket, level, IPV6_TCLASS, CInt(options.typeOfService), "IPV6_TCLASS")
         }
         if let bytes = options.receiveBufferBytes {
             try setOption(socket, SOL_SOCKET, SO_RCVBUF, CInt(clamping: bytes), "SO_RCVBUF")

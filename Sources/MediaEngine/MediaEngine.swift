@@ -276,6 +276,14 @@ package struct MediaEngine: Sendable {
         }
     }
 
+    /// The leg is part of an emergency call from now on: its flows, in both directions, get that class and take the
+    /// place of ordinary ones where the kernel's table is full.
+    package mutating func markEmergency(_ leg: MediaLegID, at now: MonotonicTime) {
+        guard legs[leg]?.isEmergency == false else { return }
+        legs[leg]?.isEmergency = true
+        refresh(leg, at: now)
+    }
+
     /// Payload type numbers that change on packets from one leg to the other.
     ///
     /// Beyond `MediaFlow.payloadTypeMappingCountMax` they are ignored; offer and answer agree on no more.

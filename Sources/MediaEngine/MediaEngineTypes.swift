@@ -32,14 +32,20 @@ package struct MediaSettings: Hashable, Sendable {
     package var inactivityTimeout: Duration
     /// One side silent for this long, although it should send: an event.
     package var silenceEvent: Duration
+    /// The class media leaves with, and that of emergency calls: the `[qos]` table.
+    package var trafficClass: TrafficClassPolicy
+    package var emergencyTrafficClass: TrafficClassPolicy
 
     package init(
         learningWindow: Duration = .seconds(3), inactivityTimeout: Duration = .seconds(60),
-        silenceEvent: Duration = .seconds(3)
+        silenceEvent: Duration = .seconds(3), trafficClass: TrafficClassPolicy = .set(.expeditedForwarding),
+        emergencyTrafficClass: TrafficClassPolicy = .set(.expeditedForwarding)
     ) {
         self.learningWindow = learningWindow
         self.inactivityTimeout = inactivityTimeout
         self.silenceEvent = silenceEvent
+        self.trafficClass = trafficClass
+        self.emergencyTrafficClass = emergencyTrafficClass
     }
 }
 

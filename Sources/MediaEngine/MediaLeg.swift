@@ -124,6 +124,8 @@ struct MediaLeg: Sendable {
     var peer: MediaLegID?
     /// Silence is a fault from now on.
     var isAnswered = false
+    /// Its media goes before that of others.
+    var isEmergency = false
 
     /// Since when this side should send; nil: it need not.
     var expectedSince: MonotonicTime?

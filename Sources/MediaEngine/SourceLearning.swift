@@ -260,10 +260,13 @@ extension MediaEngine {
         guard key.isRTCP || (source.sends && sink.receives) else { return nil }
         let exit = to[isRTCP: key.isRTCP && !sink.rtcpMux]
         guard let destination = exit.accepted else { return nil }
+        let isEmergency = leg.isEmergency || peer.isEmergency
         return MediaFlow(
             local: from[isRTCP: key.isRTCP].local, kind: key.isRTCP ? .rtcp : .rtp, acceptedSource: accepted,
             wrongSource: from[isRTCP: key.isRTCP].windowEnd == nil ? .drop : .pass, rewrittenSource: exit.local,
-            rewrittenDestination: destination, payloadTypes: key.isRTCP ? [] : from.payloadTypes)
+            rewrittenDestination: destination, payloadTypes: key.isRTCP ? [] : from.payloadTypes,
+            trafficClass: isEmergency ? settings.emergencyTrafficClass : settings.trafficClass, isEmergency: isEmergency
+        )
     }
 }
 

@@ -180,7 +180,7 @@ struct FindingsTests {
             #"33:1: error: numbers.1313: is the same number as "+1313"; a leading + makes no difference"#),
         .init(
             "[system]", "[sytem]\n[log]\nlevel = \"loud\"\n[system]",
-            #"1:2: error: sytem: unknown table; did you mean "system"?; allowed: system, realms, stations, trunks, routes, numbers, calls, media, log"#,
+            #"1:2: error: sytem: unknown table; did you mean "system"?; allowed: system, realms, stations, trunks, routes, numbers, calls, media, qos, log"#,
             #"3:9: error: log.level: "loud" is not allowed; expected one of "error", "warning", "notice", "info", "debug""#
         ),
     ]
@@ -289,6 +289,14 @@ struct FindingsTests {
         .init(
             "[numbers]", "[media]\ninactivity-timeout = \"5s\"\nsilence-event = \"6s\"\n[numbers]",
             "33:1: error: media.silence-event: 6s is more than inactivity-timeout (5s), so the event would never come"),
+        .init(
+            "[numbers]", "[qos]\nsignalling = \"preserve\"\nmedia = 64\nemergency = \"AF14\"\n[numbers]",
+            "32:14: error: qos.signalling: the box writes its own messages, nothing is preserved; expected a class as "
+                + "\"EF\", \"CS3\" or \"AF41\", or a number from 0 to 63",
+            "33:9: error: qos.media: 64 is not allowed; expected a class as \"EF\", \"CS3\" or \"AF41\", or a number "
+                + "from 0 to 63, or \"preserve\"",
+            "34:13: error: qos.emergency: \"AF14\" is not allowed; expected a class as \"EF\", \"CS3\" or \"AF41\", or "
+                + "a number from 0 to 63, or \"preserve\""),
     ]
 
     @Test("name the place, the key and what is allowed", arguments: keys + trunkKeys + routeKeys + acrossTables)

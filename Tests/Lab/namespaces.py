@@ -92,7 +92,7 @@ class Namespace:
 def sweep():
     """Removes what a lab that was killed (SIGKILL, power) could not remove: its process is gone, its names tell."""
     for line in run("ip", "netns", check=False).splitlines():
-        found = re.match(r"cl(\d+)x\d+-(phones|box|carrier)\b", line)
+        found = re.match(r"cl(\d+)x\d+-(phones|box|carrier|injector)\b", line)
         if found and not os.path.exists(f"/proc/{found.group(1)}"):
             name = line.split()[0]
             for pid in run("ip", "netns", "pids", name, check=False).split():
@@ -154,6 +154,24 @@ class Network:
             namespace.ip("addr", "add", address, "dev", link)
         for address in addresses6:
             namespace.ip("addr", "add", address, "dev", link, "nodad")
+
+    def add_injector(self):
+        """A third namespace that reaches the box through both wires, and that the box could answer: phones and carrier
+        route for it. Returns the namespace and (side, its address, its interface) of both ways."""
+        injector = self._namespace("injector")
+        ways = []
+        for number, (side, near, near_link, gateway, box) in enumerate((
+                ("lan", self.phones, "lan", PHONES[0], LAN_BOX), ("wan", self.carrier, "wan", CARRIERS[0], WAN_BOX))):
+            ours, theirs = f"10.66.{number}.2", f"10.66.{number}.1"
+            near.ip("link", "add", "guest", "type", "veth", "peer", "name", side, "netns", injector.name)
+            for namespace, link, address in ((near, "guest", theirs), (injector, side, ours)):
+                namespace.ip("addr", "add", f"{address}/24", "dev", link)
+                namespace.ip("link", "set", link, "up")
+            near.run("sysctl", "-qw", "net.ipv4.ip_forward=1", f"net.ipv4.conf.{near_link}.send_redirects=0")
+            injector.ip("route", "add", f"{box}/32", "via", theirs)
+            self.box.ip("route", "add", f"10.66.{number}.0/24", "via", gateway)
+            ways.append((side, ours, side))
+        return injector, ways
 
     def route_directly(self):
         """Makes the box a plain router, to measure the path without it."""

@@ -28,12 +28,14 @@ struct LearningTests {
             flows[near]
                 == MediaFlow(
                     local: near, kind: .rtp, acceptedSource: try at("192.168.50.20:4000"), wrongSource: .pass,
-                    rewrittenSource: far, rewrittenDestination: try at("198.51.100.9:30000")))
+                    rewrittenSource: far, rewrittenDestination: try at("198.51.100.9:30000"),
+                    trafficClass: .set(.expeditedForwarding)))
         #expect(
             flows[farRTCP]
                 == MediaFlow(
                     local: farRTCP, kind: .rtcp, acceptedSource: try at("198.51.100.8:7"), wrongSource: .pass,
-                    rewrittenSource: nearRTCP, rewrittenDestination: try at("192.168.50.20:4001")))
+                    rewrittenSource: nearRTCP, rewrittenDestination: try at("192.168.50.20:4001"),
+                    trafficClass: .set(.expeditedForwarding)))
     }
 
     @Test("the first packet from the described address is forwarded and closes the window")

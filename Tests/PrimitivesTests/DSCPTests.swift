@@ -20,7 +20,9 @@ struct DSCPTests {
 
     @Test("every value has a text that means it")
     func roundTrip() {
-        for value: UInt8 in 0...63 { #expect(DSCP(rawValue: value).flatMap { DSCP($0.description) }?.rawValue == value) }
+        for value: UInt8 in 0...63 {
+            #expect(DSCP(rawValue: value).flatMap { DSCP($0.description) }?.rawValue == value)
+        }
         #expect(DSCP(rawValue: 64) == nil)
     }
 }
