@@ -1,14 +1,16 @@
 /// A point on the clock that never jumps (CLOCK_MONOTONIC), in nanoseconds since an arbitrary start.
 ///
-/// Engines are handed one with every input and never read a clock themselves.
-package struct MonotonicTime: Comparable, Hashable, Sendable {
-    package let nanoseconds: Int64
+/// Engines are handed one with every input and never read a clock themselves. Public for `TimerTable`.
+public struct MonotonicTime: Comparable, Hashable, Sendable {
+    public let nanoseconds: Int64
 
     package static let zero = MonotonicTime(nanoseconds: 0)
 
-    package init(nanoseconds: Int64) { self.nanoseconds = nanoseconds }
+    @inlinable
+    public init(nanoseconds: Int64) { self.nanoseconds = nanoseconds }
 
-    package static func < (left: MonotonicTime, right: MonotonicTime) -> Bool {
+    @inlinable
+    public static func < (left: MonotonicTime, right: MonotonicTime) -> Bool {
         left.nanoseconds < right.nanoseconds
     }
 

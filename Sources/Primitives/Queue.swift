@@ -1,16 +1,21 @@
-/// First in, first out, amortised constant time; what an engine's `nextOutput()` drains.
-package struct Queue<Element: Sendable>: Sendable {
-    private var elements: [Element?] = []
-    private var head = 0
+/// First in, first out, amortised constant time; what an engine's `nextOutput()` drains. Public as `TimerTable` is.
+public struct Queue<Element: Sendable>: Sendable {
+    @usableFromInline var elements: [Element?] = []
+    @usableFromInline var head = 0
 
-    package init() {}
+    @inlinable
+    public init() {}
 
-    package var isEmpty: Bool { head == elements.count }
-    package var count: Int { elements.count - head }
+    @inlinable
+    public var isEmpty: Bool { head == elements.count }
+    @inlinable
+    public var count: Int { elements.count - head }
 
-    package mutating func append(_ element: Element) { elements.append(element) }
+    @inlinable
+    public mutating func append(_ element: Element) { elements.append(element) }
 
-    package mutating func popFirst() -> Element? {
+    @inlinable
+    public mutating func popFirst() -> Element? {
         guard head < elements.count else { return nil }
         let element = elements[head].take()
         head += 1
@@ -26,24 +31,29 @@ package struct Queue<Element: Sendable>: Sendable {
 }
 
 /// A queue with an end: beyond `capacity` the newest element is refused and the caller decides.
-package struct BoundedQueue<Element: Sendable>: Sendable {
-    private var queue = Queue<Element>()
-    package let capacity: Int
+public struct BoundedQueue<Element: Sendable>: Sendable {
+    @usableFromInline var queue = Queue<Element>()
+    public let capacity: Int
 
-    package init(capacity: Int) {
+    @inlinable
+    public init(capacity: Int) {
         precondition(capacity > 0, "a queue holds at least one element")
         self.capacity = capacity
     }
 
-    package var isEmpty: Bool { queue.isEmpty }
-    package var count: Int { queue.count }
+    @inlinable
+    public var isEmpty: Bool { queue.isEmpty }
+    @inlinable
+    public var count: Int { queue.count }
 
     /// false, and nothing changed, when the queue is full.
-    package mutating func append(_ element: Element) -> Bool {
+    @inlinable
+    public mutating func append(_ element: Element) -> Bool {
         guard queue.count < capacity else { return false }
         queue.append(element)
         return true
     }
 
-    package mutating func popFirst() -> Element? { queue.popFirst() }
+    @inlinable
+    public mutating func popFirst() -> Element? { queue.popFirst() }
 }

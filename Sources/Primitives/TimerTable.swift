@@ -1,51 +1,69 @@
 /// Deadlines by key: at most one per key, the earliest found in constant time, none ever lost.
 ///
 /// A binary heap with lazy removal: restarting or stopping a timer leaves a stale heap entry that is skipped later.
-package struct TimerTable<Key: Hashable & Sendable>: Sendable {
-    private struct Entry: Sendable {
-        let deadline: MonotonicTime
-        let order: UInt64
-        let key: Key
+/// Public and inlinable, as is `Queue`: the compiler (6.3.1) specialises generics for another module only then; a package
+/// one looks up the metadata of its types for each timer.
+public struct TimerTable<Key: Hashable & Sendable>: Sendable {
+    @usableFromInline
+    struct Entry: Sendable {
+        @usableFromInline let deadline: MonotonicTime
+        @usableFromInline let order: UInt64
+        @usableFromInline let key: Key
+
+        @inlinable
+        init(deadline: MonotonicTime, order: UInt64, key: Key) {
+            self.deadline = deadline
+            self.order = order
+            self.key = key
+        }
     }
 
-    private var heap: [Entry] = []
-    private var current: [Key: (deadline: MonotonicTime, order: UInt64)] = [:]
-    private var nextOrder: UInt64 = 0
+    @usableFromInline var heap: [Entry] = []
+    @usableFromInline var current: [Key: (deadline: MonotonicTime, order: UInt64)] = [:]
+    @usableFromInline var nextOrder: UInt64 = 0
 
-    package init() {}
+    @inlinable
+    public init() {}
 
-    package var isEmpty: Bool { current.isEmpty }
+    @inlinable
+    public var isEmpty: Bool { current.isEmpty }
 
     /// How many timers run.
-    package var count: Int { current.count }
+    @inlinable
+    public var count: Int { current.count }
 
     /// The earliest deadline; nil when no timer runs.
-    package var earliest: MonotonicTime? {
+    @inlinable
+    public var earliest: MonotonicTime? {
         // The top of the heap is live: stop, start and popDue remove stale entries from there.
         heap.first?.deadline
     }
 
     /// The deadline of one timer; nil when it does not run.
-    package func deadline(of key: Key) -> MonotonicTime? { current[key]?.deadline }
+    @inlinable
+    public func deadline(of key: Key) -> MonotonicTime? { current[key]?.deadline }
 
     /// Starts the timer, or moves it when it already runs.
-    package mutating func start(_ key: Key, at deadline: MonotonicTime) {
+    @inlinable
+    public mutating func start(_ key: Key, at deadline: MonotonicTime) {
         nextOrder += 1
-        current[key] = (deadline, nextOrder)
+        let hasRun = current.updateValue((deadline, nextOrder), forKey: key) != nil
         heap.append(Entry(deadline: deadline, order: nextOrder, key: key))
         siftUp(heap.count - 1)
-        dropStale()
+        if hasRun { dropStale() }
         if heap.count > 64, heap.count > 4 * current.count { rebuild() }
     }
 
     /// Stops the timer; does nothing when it does not run.
-    package mutating func stop(_ key: Key) {
+    @inlinable
+    public mutating func stop(_ key: Key) {
         guard current.removeValue(forKey: key) != nil else { return }
         dropStale()
     }
 
     /// Removes and returns one timer that is due, the earliest first, equal deadlines in starting order.
-    package mutating func popDue(_ now: MonotonicTime) -> Key? {
+    @inlinable
+    public mutating func popDue(_ now: MonotonicTime) -> Key? {
         guard let top = heap.first, top.deadline <= now else { return nil }
         removeTop()
         current[top.key] = nil
@@ -53,22 +71,27 @@ package struct TimerTable<Key: Hashable & Sendable>: Sendable {
         return top.key
     }
 
-    private func isLive(_ entry: Entry) -> Bool { current[entry.key]?.order == entry.order }
+    @inlinable
+    func isLive(_ entry: Entry) -> Bool { current[entry.key]?.order == entry.order }
 
-    private mutating func dropStale() {
+    @inlinable
+    mutating func dropStale() {
         while let top = heap.first, !isLive(top) { removeTop() }
     }
 
-    private mutating func rebuild() {
+    @inlinable
+    mutating func rebuild() {
         heap = heap.filter(isLive)
         heap.sort(by: Self.precedes)  // a sorted array is a heap
     }
 
-    private static func precedes(_ left: Entry, _ right: Entry) -> Bool {
+    @inlinable
+    static func precedes(_ left: Entry, _ right: Entry) -> Bool {
         (left.deadline, left.order) < (right.deadline, right.order)
     }
 
-    private mutating func removeTop() {
+    @inlinable
+    mutating func removeTop() {
         heap.swapAt(0, heap.count - 1)
         heap.removeLast()
         var parent = 0
@@ -82,7 +105,8 @@ package struct TimerTable<Key: Hashable & Sendable>: Sendable {
         }
     }
 
-    private mutating func siftUp(_ start: Int) {
+    @inlinable
+    mutating func siftUp(_ start: Int) {
         var child = start
         while child > 0 {
             let parent = (child - 1) / 2
