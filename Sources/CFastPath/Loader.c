@@ -95,8 +95,14 @@ int relay_load(const void *bytes, size_t byte_count, uint32_t flow_count_max, st
 		result->totals = descriptor_of_map(object, "totals");
 		result->interfaces = descriptor_of_map(object, ".data.interfaces");
 		result->guarded = descriptor_of_map(object, ".data.guarded");
+		result->shield_settings = descriptor_of_map(object, ".data.shield");
+		result->shield_blocked = descriptor_of_map(object, "shield_blocked");
+		result->shield_allowed = descriptor_of_map(object, "shield_allowed");
+		result->shield_sources = descriptor_of_map(object, "shield_sources");
 		if (result->xdp < 0 || result->tc < 0 || result->flows < 0 || result->flow_counters < 0 ||
-		    result->totals < 0 || result->interfaces < 0 || result->guarded < 0)
+		    result->totals < 0 || result->interfaces < 0 || result->guarded < 0 ||
+		    result->shield_settings < 0 || result->shield_blocked < 0 || result->shield_allowed < 0 ||
+		    result->shield_sources < 0)
 			error = -ENOENT;
 	}
 	if (error) {

@@ -131,6 +131,9 @@ package final class FastPath {
         return .applied
     }
 
+    /// Whether packets pass the program anywhere.
+    var isAttached: Bool { !holds.isEmpty }
+
     /// How many flows the kernel has.
     package var flowCount: Int { counterIndices.count }
 

@@ -63,6 +63,16 @@ package struct FastPathOutcomes: Hashable, Sendable {
     package var droppedNoRoom: UInt64 = 0
     /// Without a flow, to a port that `FastPath.guardPorts` covers and no socket is bound to.
     package var droppedClosedPort: UInt64 = 0
+    /// Without a flow, from here on by the shield: the source is blocked.
+    package var droppedBlocked: UInt64 = 0
+    /// To a SIP address: lengths that lie, IPv4 options, IPv6 extension headers.
+    package var droppedUnusual: UInt64 = 0
+    /// To a SIP port, but neither a message nor a keepalive.
+    package var droppedNotSIP: UInt64 = 0
+    /// Signalling beyond the rate of its source.
+    package var droppedSourceRate: UInt64 = 0
+    /// Signalling of unknown sources beyond their common rate.
+    package var droppedUnknownRate: UInt64 = 0
     /// Passed, here and below: untouched to the bound socket, which may relay them.
     package var passedWrongSource: UInt64 = 0
     /// Lengths that disagree, several datagrams in one buffer, IPv6 without a checksum.
@@ -82,7 +92,9 @@ package struct FastPathOutcomes: Hashable, Sendable {
 
     /// In the order of `enum relay_outcome`.
     nonisolated(unsafe) static let inMapOrder: [WritableKeyPath<Self, UInt64>] = [
-        \.relayed, \.droppedWrongSource, \.droppedMalformed, \.droppedNoRoom, \.droppedClosedPort, \.passedWrongSource,
+        \.relayed, \.droppedWrongSource, \.droppedMalformed, \.droppedNoRoom, \.droppedClosedPort,
+        \.droppedBlocked, \.droppedUnusual, \.droppedNotSIP, \.droppedSourceRate, \.droppedUnknownRate,
+        \.passedWrongSource,
         \.passedUnusual, \.passedTimeToLive, \.passedNoRoute, \.passedNoNeighbour, \.passedTooLarge,
         \.passedForeignInterface,
     ]

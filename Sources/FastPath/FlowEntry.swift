@@ -26,13 +26,13 @@ extension IPAddress {
     }
 
     /// Sixteen bytes: IPv4 as ::ffff:a.b.c.d.
-    fileprivate var mappedBytes: [UInt8] {
+    var mappedBytes: [UInt8] {
         family == .v4 ? [UInt8](repeating: 0, count: 10) + [0xFF, 0xFF] + bytes : bytes
     }
 }
 
 /// Copies into a C array, which Swift sees as a tuple.
-private func fill<Array>(_ array: inout Array, with bytes: [UInt8]) {
+func fill<Array>(_ array: inout Array, with bytes: [UInt8]) {
     withUnsafeMutableBytes(of: &array) { $0.copyBytes(from: bytes) }  // the tuple lives while it is borrowed here
 }
 

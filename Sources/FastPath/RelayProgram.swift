@@ -10,6 +10,9 @@ final class RelayProgram {
 
     var xdp: CInt { program.xdp }
     var tc: CInt { program.tc }
+    var shieldBlocked: CInt { program.shield_blocked }
+    var shieldAllowed: CInt { program.shield_allowed }
+    var shieldSources: CInt { program.shield_sources }
 
     init(flowCountMax: Int) throws(FastPathError) {
         var program = relay_program()
@@ -67,6 +70,12 @@ final class RelayProgram {
         }
         var zero: UInt32 = 0
         try check(bpf_map_update_elem(program.guarded, &zero, &table, UInt64(BPF_ANY)), "guarded")
+    }
+
+    func set(_ settings: shield_settings) throws(FastPathError) {
+        var settings = settings
+        var zero: UInt32 = 0
+        try check(bpf_map_update_elem(program.shield_settings, &zero, &settings, UInt64(BPF_ANY)), "shield")
     }
 
     func update(_ key: relay_flow_key, _ flow: relay_flow) throws(FastPathError) {

@@ -4,6 +4,7 @@
 #include <linux/pkt_cls.h>
 
 #include "relay_core.h"
+#include "shield.h"
 
 struct vlan_tag {
 	__be16 control; // priority, drop eligible, identifier
@@ -86,6 +87,8 @@ static __always_inline int xdp_relay(struct xdp_md *context, enum relay_outcome 
 		tagged = true;
 	}
 	*outcome = decide(context, network, end, end - network, protocol, false, &plan);
+	if (*outcome == RELAY_NOT_OURS)
+		*outcome = shield(context, network, end, end - network, protocol | (__u64)context->ingress_ifindex << 32);
 	if (*outcome != RELAY_RELAYED)
 		return *outcome <= RELAY_LAST_DROPPED ? XDP_DROP : XDP_PASS;
 
@@ -210,6 +213,10 @@ static __always_inline int tc_relay(struct __sk_buff *buffer, enum relay_outcome
 		return TC_ACT_UNSPEC;
 	*outcome = decide(buffer, data + sizeof(struct ethhdr), end, buffer->len - sizeof(struct ethhdr), protocol,
 			  buffer->gso_size != 0, &plan);
+	if (*outcome == RELAY_NOT_OURS)
+		*outcome = shield(buffer, data + sizeof(struct ethhdr), end, buffer->len - sizeof(struct ethhdr),
+				  protocol | (buffer->gso_size ? SHIELD_AGGREGATE : 0) |
+					  (__u64)buffer->ingress_ifindex << 32);
 	if (*outcome != RELAY_RELAYED)
 		return *outcome <= RELAY_LAST_DROPPED ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 

@@ -9,6 +9,7 @@
 
 #include "FlowTable.h"
 #include "PacketRing.h"
+#include "ShieldTable.h"
 
 /// A loaded object and the descriptors of its parts; all belong to `object`.
 struct relay_program {
@@ -20,6 +21,10 @@ struct relay_program {
 	int totals;
 	int interfaces;
 	int guarded;
+	int shield_settings;
+	int shield_blocked;
+	int shield_allowed;
+	int shield_sources;
 };
 
 /// Loads the program into the kernel. On failure `*call` names the step (static storage), and `log` holds the end of

@@ -78,7 +78,7 @@ struct relay_flow_counters {
 };
 _Static_assert(sizeof(struct relay_flow_counters) == 72, "shared with the BPF program");
 
-/// How a packet of a known flow, or to a guarded port, ended. The others than relayed and dropped pass it up, untouched,
+/// How a packet of a known flow, to a guarded port or before the shield ended. The others than relayed and dropped pass it up, untouched,
 /// to the socket.
 enum relay_outcome {
 	RELAY_RELAYED = 0,
@@ -86,7 +86,12 @@ enum relay_outcome {
 	RELAY_DROPPED_MALFORMED,
 	RELAY_DROPPED_NO_ROOM, // the kernel had no memory for a VLAN tag
 	RELAY_DROPPED_CLOSED_PORT, // no flow, and a guarded port without a socket
-	RELAY_LAST_DROPPED = RELAY_DROPPED_CLOSED_PORT, // up to here a packet ends with us
+	RELAY_DROPPED_BLOCKED, // from here the shield: no flow, and the source is blocked
+	RELAY_DROPPED_UNUSUAL, // to a SIP address: lengths that lie, options or extension headers
+	RELAY_DROPPED_NOT_SIP, // to a SIP port
+	RELAY_DROPPED_SOURCE_RATE, // signalling from one source
+	RELAY_DROPPED_UNKNOWN_RATE, // signalling from all unknown sources
+	RELAY_LAST_DROPPED = RELAY_DROPPED_UNKNOWN_RATE, // up to here a packet ends with us
 	RELAY_PASSED_WRONG_SOURCE,
 	RELAY_PASSED_UNUSUAL, // lengths that disagree, several datagrams in one buffer, IPv6 without a checksum
 	RELAY_PASSED_TTL,
