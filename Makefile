@@ -44,7 +44,7 @@ footprint: release ## size on disk, memory idle and per call; fails at 16 MB (as
 	@CRESSET_BUILD=$(RELEASE) $(PYTHON) Tests/Lab/footprint.py $(ARGS)
 
 bench: release ## relay and SIP beside their peers: rtpengine, nftables, sockets, Kamailio, libosip2, sofia-sip (as root)
-	@Tests/Lab/install-packages Benchmarks/packages.txt
+	@Tests/Lab/install-packages Benchmarks/packages.txt || echo "bench: goes on without what could not be installed" >&2
 	@status=0; for each in Benchmarks/*/run; do echo "== $$each"; \
 		CRESSET_BUILD=$(RELEASE) SWIFT=$(SWIFT) $$each || status=1; done; exit $$status
 

@@ -57,6 +57,9 @@ class Held:
         self.tell(text)
         return self.line(deadline)
 
+    def has_ended(self):
+        return self.process.poll() is not None
+
     def close(self):
         try:
             self.process.stdin.close()

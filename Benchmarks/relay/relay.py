@@ -21,7 +21,7 @@ import time
 
 import candidates
 import report
-from machine import Foreign, Quiet, FOREIGN_MAX, idle_seconds, thread_seconds
+from machine import FOREIGN_MAX, GENERATOR_CORE, Foreign, Quiet, idle_seconds, thread_seconds
 from processes import DidNotRun, Generator, ProgramTime, Sinks
 from rtpengine import Rtpengine
 from topology import CALLS, CARRIER, LAN, PHONE, WAN, Topology
@@ -38,6 +38,7 @@ SEARCH_BURST = 64
 ONLY = os.environ.get("ONLY", "")  # a pattern: just these rows, to look at one thing
 STEP_SECONDS = max(0.2, SECONDS / 4)
 LATE_SECONDS = 0.004  # what may be under way when the generator stops
+SECONDS_MAX = float(os.environ.get("SECONDS_MAX", 360))
 QUIET_SECONDS = float(os.environ.get("QUIET_SECONDS", 60))
 
 
@@ -54,8 +55,7 @@ class Bench:
         return self
 
     def __exit__(self, *_):
-        for generator in self.generators.values():
-            generator.close()
+        self.forget_generators()
         if self.peer:
             self.peer.close()
 
@@ -73,11 +73,18 @@ class Bench:
 
     def generator(self, candidate):
         key = "rtpengine" if candidate.name == candidates.RTPENGINE else "own"
+        if key in self.generators and self.generators[key].has_ended():
+            self.generators.pop(key).close()
         if key not in self.generators:
             ports = self.peer.ports if key == "rtpengine" else self.wire.own_ports
             flows = self.wire.flows_file(key, ports)
             self.generators[key] = Generator(self.tool, flows, self.wire.ends)
         return self.generators[key]
+
+    def forget_generators(self):
+        """After a failure, which may have left one in the middle of something."""
+        while self.generators:
+            self.generators.popitem()[1].close()
 
     def sinks(self, candidate):
         places = self.wire.box_ends if candidate.is_base else self.wire.ends
@@ -205,32 +212,39 @@ def measure(bench, candidate, result):
     result.is_generator |= is_generator
 
 
+def one_round(bench, table, results, began):
+    for candidate in table:
+        result = results[candidate.name]
+        if result.failure:
+            continue
+        try:
+            measure(bench, candidate, result)
+            outcome = ""
+        except DidNotRun as error:
+            result.failure = " ".join(str(error).split())
+            outcome = f": did not run: {result.failure}"
+            bench.forget_generators()
+        print(f"{time.monotonic() - began:4.0f} s: {candidate.name}{outcome}", file=sys.stderr, flush=True)
+
+
 def main():
     if os.geteuid() != 0:
         raise SystemExit("needs root: namespaces and BPF programs")
     if os.cpu_count() < 2:
         raise SystemExit("needs two cores: one generates, one is measured")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    os.sched_setaffinity(0, {0})
+    os.sched_setaffinity(0, {GENERATOR_CORE})
     began = time.monotonic()
     table = [each for each in candidates.all_candidates() if re.search(ONLY, each.name)]
     results = {candidate.name: report.Result() for candidate in table}
     with tempfile.TemporaryDirectory() as directory, Topology(directory) as wire, \
             Bench(os.path.abspath(sys.argv[1]), wire) as bench:
-        for number in range(ROUNDS):
-            for candidate in table:
-                result = results[candidate.name]
-                if result.failure:
-                    continue
-                try:
-                    measure(bench, candidate, result)
-                except DidNotRun as error:
-                    result.failure = str(error)
-                    print(f"{candidate.name}: did not run: {error}", file=sys.stderr)
-                print(f"{time.monotonic() - began:4.0f} s: round {number + 1} of {ROUNDS}: {candidate.name}",
-                      file=sys.stderr, flush=True)
-    print(f"{CALLS} calls in both directions, {RATE} packets/s in bursts of {BURST}; medians of {ROUNDS} rounds of "
-          f"{SECONDS:g} s; {time.monotonic() - began:.0f} s")
+        for rounds in range(1, ROUNDS + 1):
+            one_round(bench, table, results, began)
+            if time.monotonic() - began > SECONDS_MAX * rounds / (rounds + 1):
+                break  # another round of this length would not fit
+    print(f"{CALLS} calls in both directions, {RATE} packets/s in bursts of {BURST}; medians of {rounds} rounds of "
+          f"{SECONDS:g} s ({ROUNDS} asked for); {time.monotonic() - began:.0f} s in all")
     return report.Report(table, results).print_all()
 
 

@@ -14,7 +14,7 @@ if __name__ != "__main__":
     from processes import DidNotRun
 
 NG_PORT = 22222
-START_SECONDS_MAX = 20
+START_SECONDS_MAX, CALLS_SECONDS_MAX = 20, 60
 
 
 class Rtpengine:
@@ -33,19 +33,29 @@ class Rtpengine:
             except OSError as error:
                 raise DidNotRun(str(error)) from None
         try:
-            made = subprocess.run(
-                ["ip", "netns", "exec", topology.box, sys.executable, "-B", __file__, phone, carrier, str(calls)],
-                capture_output=True, text=True, timeout=START_SECONDS_MAX + 40, check=False)
-            self.ports = [tuple(map(int, line.split())) for line in made.stdout.split("\n") if line]
-            if made.returncode != 0 or len(self.ports) != calls:
-                raise DidNotRun(f"{made.stderr.strip()[-200:]} {self.last_words()}".strip())
-        except subprocess.TimeoutExpired:
-            self.close()
-            raise DidNotRun(f"no {calls} calls within a minute {self.last_words()}") from None
+            self.ports = self.make_calls(topology, phone, carrier, calls)
         except DidNotRun:
             self.close()
             raise
         self.pause()
+
+    def make_calls(self, topology, phone, carrier, calls):
+        """The box's port of each call towards the phone and the carrier. An rtpengine that ended is not waited for."""
+        client = subprocess.Popen(
+            ["ip", "netns", "exec", topology.box, sys.executable, "-B", __file__, phone, carrier, str(calls)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        end = time.monotonic() + CALLS_SECONDS_MAX
+        while True:
+            try:
+                output, errors = client.communicate(timeout=0.2)
+                break
+            except subprocess.TimeoutExpired:
+                if self.process.poll() is not None or time.monotonic() > end:
+                    client.kill()
+        ports = [tuple(map(int, line.split())) for line in output.split("\n") if line]
+        if client.returncode != 0 or len(ports) != calls:
+            raise DidNotRun(f"{len(ports)} of {calls} calls made; {errors.strip()[-200:]} {self.last_words()}")
+        return ports
 
     def last_words(self):
         with open(self.log, errors="replace") as log:
