@@ -114,7 +114,7 @@ class Report:
                       *(ratio(value, self.peer and self.peer.latency[index]) for index, value in enumerate(own)))
 
     def goals(self):
-        """(text, value or None, unit, limit, True if the limit is an upper one), of issue "The fast path, complete"."""
+        """(text, value or None, unit, limit, True if the limit is an upper one, rows compared)."""
         def over(name, other, value):
             candidates = self.named(name), self.named(other)
             if not all(candidate and candidate.name in self.ran for candidate in candidates):
@@ -130,18 +130,18 @@ class Report:
 
         for name, family, limit in ((NATIVE, "xdp", 1.2), (TC, "tc", 1.1)):
             for row in self.fullest(name):
-                yield f"{row} / bare redirect, CPU", over(row, FLOORS[family], core), "", limit, True
+                yield f"{row} / bare redirect, CPU", over(row, FLOORS[family], core), "", limit, True, (row, FLOORS[family])
         for name in (NATIVE, TC):
             for row in self.fullest(name):
-                yield f"rtpengine / {row}, CPU net of base", over(RTPENGINE, row, self.net), "", 12, False
+                yield f"rtpengine / {row}, CPU net of base", over(RTPENGINE, row, self.net), "", 12, False, (row, RTPENGINE)
         for name in (NATIVE, TC):
             for row in self.fullest(name):
-                yield f"{row} / rtpengine, packets/s", over(row, RTPENGINE, rate), "", 8, False
-        yield "ring / UDP sockets, packets/s", over(RING, SOCKETS, rate), "", 2.4, False
-        yield "ring / rtpengine, packets/s", over(RING, RTPENGINE, rate), "", 3.5, False
+                yield f"{row} / rtpengine, packets/s", over(row, RTPENGINE, rate), "", 8, False, (row, RTPENGINE)
+        yield "ring / UDP sockets, packets/s", over(RING, SOCKETS, rate), "", 2.4, False, (RING, SOCKETS)
+        yield "ring / rtpengine, packets/s", over(RING, RTPENGINE, rate), "", 3.5, False, (RING, RTPENGINE)
         for candidate in self.table:
             if candidate.is_tap:
-                yield f"{candidate.name}: added", self.added(candidate), " ns", 80, True
+                yield f"{candidate.name}: added", self.added(candidate), " ns", 80, True, (candidate.name, candidate.plain)
 
     def fullest(self, name):
         """The row and those that add to it, but for taps: the goals hold with everything on."""
@@ -156,14 +156,15 @@ class Report:
 
     def print_goals(self):
         print("\ngoals")
-        for text, value, unit, limit, is_most in self.goals():
+        for text, value, unit, limit, is_most, names in self.goals():
             asked = f"{'<=' if is_most else '>='} {limit:g}{unit}"
             if value is None:
                 print(f"  {text:72}{'-':>9}  {asked:10}  not measured")
                 continue
             reached = value <= limit if is_most else value >= limit
             shown = f"{value:.0f}{unit}" if unit else f"{value:.2f}"
-            print(f"  {text:72}{shown:>9}  {asked:10}  {'reached' if reached else 'NOT REACHED'}")
+            doubt = ", but disturbed" if any(max(self.ran[name].foreign) > FOREIGN_MAX for name in names) else ""
+            print(f"  {text:72}{shown:>9}  {asked:10}  {'reached' if reached else 'NOT REACHED'}{doubt}")
 
     def print_doubts(self):
         disturbed = [name for name, result in self.ran.items() if max(result.foreign) > FOREIGN_MAX]

@@ -1,4 +1,4 @@
-// FastPathHolder [--clsact] INTERFACE=MODE… [LOCAL,ACCEPTED,SOURCE,DESTINATION…]
+// FastPathHolder [--clsact] [--shield] INTERFACE=MODE… [LOCAL,ACCEPTED,SOURCE,DESTINATION…]
 // Holds the fast path on these interfaces with these RTP flows until its standard input ends: a process for tests to
 // kill and for benchmarks to measure. Prints the attachments, then "ready", then the counters for each line it reads.
 import FastPath
@@ -13,7 +13,8 @@ func fail(_ text: String) -> Never {
 
 var arguments = Array(CommandLine.arguments.dropFirst())
 let ingress: FastPath.Ingress = arguments.contains("--clsact") ? .filter : .linkOrFilter
-arguments.removeAll { $0 == "--clsact" }
+let hasShield = arguments.contains("--shield")
+arguments.removeAll { $0.hasPrefix("--") }
 let interfaces = arguments.filter { $0.contains("=") }.map { argument in
     let parts = argument.split(separator: "=")
     guard parts.count == 2, let mode = FastPathInterface.Mode(rawValue: String(parts[1])) else { fail(argument) }
@@ -36,6 +37,7 @@ do throws(FastPathError) {
         let result = try fastPath.apply(flow)
         guard result == .applied else { fail("\(flow.local): \(result)") }
     }
+    if hasShield { try raiseShield(of: fastPath, for: flows) }
     print("ready")
     fflush(nil)
     while readLine() != nil {
