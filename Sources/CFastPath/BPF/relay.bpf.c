@@ -3,7 +3,7 @@
 #include <linux/if_packet.h>
 #include <linux/pkt_cls.h>
 
-#include "relay_core.h"
+#include "relay_host.h"
 #include "shield.h"
 
 struct vlan_tag {
@@ -136,14 +136,7 @@ static __always_inline int xdp_relay(struct xdp_md *context, enum relay_outcome 
 	difference = rewrite(network, end, &plan, &udp);
 	if (!udp)
 		return XDP_DROP;
-	if (sum >= 0) {
-		// `sum` has the old pseudo-header in it, where the checksum stood: add what changed and it is what the
-		// sender's device would have made of the rewritten datagram.
-		__u16 checksum = ~fold(sum + difference + plan.flow->address_difference);
-		udp->check = checksum ? checksum : 0xffff;
-	} else if (udp->check) {
-		update_checksum(udp, difference + plan.flow->address_difference);
-	}
+	finish_frame_checksum(udp, difference, sum, plan.flow);
 	count_relayed(&plan);
 	// Not XDP_TX, even where it came in: veth wakes its peer for that only if the peer has XDP, not for GRO.
 	return bpf_redirect(next_hop->transmit_index, 0);
@@ -155,7 +148,7 @@ int relay_xdp(struct xdp_md *context)
 	enum relay_outcome outcome;
 	int action = xdp_relay(context, &outcome);
 
-	count_outcome(outcome, context->ingress_ifindex);
+	count_outcome(context, outcome, context->ingress_ifindex);
 	return action;
 }
 
@@ -247,7 +240,7 @@ int relay_tc(struct __sk_buff *buffer)
 	enum relay_outcome outcome;
 	int action = tc_relay(buffer, &outcome);
 
-	count_outcome(outcome, buffer->ingress_ifindex);
+	count_outcome(buffer, outcome, buffer->ingress_ifindex);
 	return action;
 }
 

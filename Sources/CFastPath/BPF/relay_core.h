@@ -1,50 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 // The relay, but for how a hook hands packets over: decide first, touch nothing until all is decided, then rewrite.
+//
+// Compiled twice: as BPF (relay.bpf.c) and as ordinary code of the daemon (../RingRelay.c). What differs is the host:
+// where flows, counters and tables lie, what time it is, where a route leads. Each engine defines the host functions
+// declared below; nothing else in this file may know which one it is compiled for.
 #pragma once
-#include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/in.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
+#include <linux/types.h>
 #include <linux/udp.h>
 #include <stdbool.h>
+#include <stddef.h>
 
 #include <bpf/bpf_endian.h>
-#include <bpf/bpf_helpers.h>
 
 #include "../include/FlowTable.h"
 
-#define ADDRESS_FAMILY_INET 2
-#define ADDRESS_FAMILY_INET6 10
-#define LOOPBACK_INDEX 1
+#ifndef __always_inline
+#define __always_inline inline __attribute__((always_inline))
+#endif
+
 #define RTP_BYTE_COUNT_MIN 12
 #define RTCP_BYTE_COUNT_MIN 8
 /// What must lie in the linear part of a buffer behind the Ethernet header: IPv6, UDP, RTP.
 #define HEADERS_BYTE_COUNT (sizeof(struct ipv6hdr) + sizeof(struct udphdr) + RTP_BYTE_COUNT_MIN)
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 4096); // the loader sets it
-	__type(key, struct relay_flow_key);
-	__type(value, struct relay_flow);
-} flows SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 4096); // the loader sets it
-	__type(key, __u32);
-	__type(value, struct relay_flow_counters);
-} flow_counters SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, RELAY_INTERFACE_COUNT_MAX);
-	__type(key, __u32);
-	__type(value, struct relay_totals);
-} totals SEC(".maps");
-
-struct relay_interface_table interfaces SEC(".data.interfaces") = {};
-struct relay_guarded_table guarded SEC(".data.guarded") = {};
 
 /// What decide() found out, for rewrite().
 struct plan {
@@ -57,24 +38,47 @@ struct plan {
 	bool is_v6;
 };
 
-static __always_inline struct relay_interface *interface_at(__u32 index, __u32 *slot)
+// The host: `context` is the engine's own, handed through.
+
+/// NULL when the table has no such flow.
+static __always_inline struct relay_flow *host_flow(void *context, const struct relay_flow_key *key);
+/// NULL when there are none, and then the packet is not ours.
+static __always_inline struct relay_flow_counters *host_counters(void *context, const struct relay_flow *flow);
+/// The row of one interface; NULL when there is none.
+static __always_inline struct relay_totals *host_totals(void *context, __u32 slot);
+static __always_inline struct relay_interface_table *host_interfaces(void *context);
+static __always_inline const struct relay_guarded_table *host_guarded(void *context);
+/// Nanoseconds of CLOCK_MONOTONIC, as coarse as the tick.
+static __always_inline __u64 host_now(void *context);
+/// Where the rewritten packet of `byte_count` bytes from `network` on would go if our own socket had sent it.
+/// RELAY_RELAYED, with `interface_index` and the flow's `next_hop` filled (its packet_byte_count_max and addresses), or
+/// one of RELAY_PASSED_….
+static __always_inline enum relay_outcome host_next_hop(void *context, void *network, __u32 byte_count,
+							const struct plan *plan, __u32 *interface_index);
+/// True if the stack would find no socket for this datagram, in the namespace it arrived in, and say so by ICMP.
+static __always_inline bool host_is_unbound(void *context, const struct relay_flow_key *key, const __u8 *source,
+					    __be16 source_port, bool is_v6);
+
+static __always_inline struct relay_interface *interface_at(void *context, __u32 index, __u32 *slot)
 {
-	for (__u32 i = 0; i < RELAY_INTERFACE_COUNT_MAX && i < interfaces.count; i++) {
-		if (interfaces.entries[i].index == index) {
+	struct relay_interface_table *interfaces = host_interfaces(context);
+
+	for (__u32 i = 0; i < RELAY_INTERFACE_COUNT_MAX && i < interfaces->count; i++) {
+		if (interfaces->entries[i].index == index) {
 			*slot = i;
-			return &interfaces.entries[i];
+			return &interfaces->entries[i];
 		}
 	}
 	return NULL;
 }
 
-static __always_inline void count_outcome(enum relay_outcome outcome, __u32 ingress_index)
+static __always_inline void count_outcome(void *context, enum relay_outcome outcome, __u32 ingress_index)
 {
 	__u32 slot = 0;
 
-	if (outcome >= RELAY_OUTCOME_COUNT || !interface_at(ingress_index, &slot))
+	if (outcome >= RELAY_OUTCOME_COUNT || !interface_at(context, ingress_index, &slot))
 		return;
-	struct relay_totals *row = bpf_map_lookup_elem(&totals, &slot);
+	struct relay_totals *row = host_totals(context, slot);
 	if (row)
 		row->outcomes[outcome]++;
 }
@@ -125,91 +129,38 @@ static __always_inline bool is_media(const __u8 *payload, void *end, struct plan
 	return true;
 }
 
-/// Where the rewritten packet goes, asked of the kernel as if our own socket had sent it: input interface `lo`.
-/// Remembers the answer.
+/// Asks the host where the packet goes and remembers the answer.
 static __always_inline enum relay_outcome find_next_hop(void *context, void *network, __u32 byte_count,
 							struct plan *plan)
 {
 	struct relay_next_hop *next_hop = &plan->counters->next_hop;
-	struct relay_flow *flow = plan->flow;
 	struct relay_interface *egress;
-	struct bpf_fib_lookup route = {};
-	__u32 slot;
+	__u32 interface_index, slot;
 
-	route.l4_protocol = IPPROTO_UDP;
-	route.sport = flow->source_port;
-	route.dport = flow->destination_port;
-	route.ifindex = LOOPBACK_INDEX;
-	route.tot_len = byte_count;
-	if (plan->is_v6) {
-		route.family = ADDRESS_FAMILY_INET6;
-		route.flowinfo = *(__be32 *)network & bpf_htonl(0x0fffffff);
-		__builtin_memcpy(route.ipv6_src, flow->source_address, 16);
-		__builtin_memcpy(route.ipv6_dst, flow->destination_address, 16);
-	} else {
-		route.family = ADDRESS_FAMILY_INET;
-		route.tos = ((struct iphdr *)network)->tos;
-		route.ipv4_src = *(__u32 *)&flow->source_address[12];
-		route.ipv4_dst = *(__u32 *)&flow->destination_address[12];
-	}
-	switch (bpf_fib_lookup(context, &route, sizeof(route), 0)) {
-	case BPF_FIB_LKUP_RET_SUCCESS:
-		break;
-	case BPF_FIB_LKUP_RET_NO_NEIGH:
-		return RELAY_PASSED_NO_NEIGHBOUR;
-	case BPF_FIB_LKUP_RET_FRAG_NEEDED:
-		return RELAY_PASSED_TOO_LARGE;
-	default:
-		return RELAY_PASSED_NO_ROUTE;
-	}
-	egress = interface_at(route.ifindex, &slot);
+	next_hop->generation = 0;
+	enum relay_outcome outcome = host_next_hop(context, network, byte_count, plan, &interface_index);
+	if (outcome != RELAY_RELAYED)
+		return outcome;
+	egress = interface_at(context, interface_index, &slot);
 	if (!egress || !egress->transmit_index)
 		return RELAY_PASSED_FOREIGN_INTERFACE;
 	next_hop->expiry = plan->now + RELAY_NEXT_HOP_NANOSECONDS;
-	next_hop->generation = flow->generation;
+	next_hop->generation = plan->flow->generation;
 	next_hop->transmit_index = egress->transmit_index;
 	next_hop->vlan = egress->vlan;
-	next_hop->packet_byte_count_max = route.mtu_result;
-	__builtin_memcpy(next_hop->addresses, route.dmac, ETH_ALEN);
-	__builtin_memcpy(next_hop->addresses + ETH_ALEN, route.smac, ETH_ALEN);
 	return RELAY_RELAYED;
 }
 
-static __always_inline bool is_guarded(const struct relay_flow_key *key)
+static __always_inline bool is_guarded(void *context, const struct relay_flow_key *key)
 {
+	const struct relay_guarded_table *guarded = host_guarded(context);
 	__u16 port = bpf_ntohs(key->port);
 
-	for (__u32 i = 0; i < RELAY_GUARDED_RANGE_COUNT_MAX && i < guarded.count; i++) {
-		const struct relay_guarded_range *range = &guarded.entries[i];
+	for (__u32 i = 0; i < RELAY_GUARDED_RANGE_COUNT_MAX && i < guarded->count; i++) {
+		const struct relay_guarded_range *range = &guarded->entries[i];
 		if (port >= range->port_min && port <= range->port_max && same_address(key->address, range->address))
 			return true;
 	}
-	return false;
-}
-
-/// True if the stack would find no socket for this datagram, in the namespace it arrived in, and say so by ICMP.
-static __always_inline bool is_unbound(void *context, const struct relay_flow_key *key, const __u8 *source,
-				       __be16 source_port, bool is_v6)
-{
-	struct bpf_sock_tuple tuple = {};
-	struct bpf_sock *socket;
-
-	if (is_v6) {
-		__builtin_memcpy(tuple.ipv6.saddr, source, 16);
-		__builtin_memcpy(tuple.ipv6.daddr, key->address, 16);
-		tuple.ipv6.sport = source_port;
-		tuple.ipv6.dport = key->port;
-	} else {
-		tuple.ipv4.saddr = *(const __u32 *)&source[12];
-		tuple.ipv4.daddr = *(const __u32 *)&key->address[12];
-		tuple.ipv4.sport = source_port;
-		tuple.ipv4.dport = key->port;
-	}
-	socket = bpf_sk_lookup_udp(context, &tuple, is_v6 ? sizeof(tuple.ipv6) : sizeof(tuple.ipv4),
-				   BPF_F_CURRENT_NETNS, 0);
-	if (!socket)
-		return true;
-	bpf_sk_release(socket);
 	return false;
 }
 
@@ -253,12 +204,13 @@ static __always_inline enum relay_outcome decide(void *context, void *network, v
 	}
 	key.port = udp->dest;
 
-	plan->flow = bpf_map_lookup_elem(&flows, &key);
+	plan->flow = host_flow(context, &key);
+	// What concerns packets without a flow (closed ports, signalling) is decided in here, off the relay's path.
 	if (!plan->flow)
-		return is_guarded(&key) && is_unbound(context, &key, source, udp->source, plan->is_v6)
+		return is_guarded(context, &key) && host_is_unbound(context, &key, source, udp->source, plan->is_v6)
 			       ? RELAY_DROPPED_CLOSED_PORT
 			       : RELAY_NOT_OURS;
-	plan->counters = bpf_map_lookup_elem(&flow_counters, &plan->flow->counter_index);
+	plan->counters = host_counters(context, plan->flow);
 	if (!plan->counters)
 		return RELAY_NOT_OURS;
 
@@ -292,13 +244,15 @@ static __always_inline enum relay_outcome decide(void *context, void *network, v
 		return RELAY_PASSED_TTL;
 
 	struct relay_next_hop *next_hop = &plan->counters->next_hop;
-	plan->now = bpf_ktime_get_coarse_ns();
+	plan->now = host_now(context);
 	if (next_hop->generation == plan->flow->generation && plan->now < next_hop->expiry &&
 	    packet_byte_count <= next_hop->packet_byte_count_max)
 		return RELAY_RELAYED;
 	return find_next_hop(context, network, packet_byte_count, plan);
 }
 
+/// Called once for each relayed packet, by every hook, when nothing can fail any more: what is to be known of relayed
+/// packets is gathered here, into the flow's counters of this CPU or worker.
 static __always_inline void count_relayed(struct plan *plan)
 {
 	plan->counters->packets++;
@@ -386,4 +340,19 @@ static __always_inline void update_checksum(struct udphdr *udp, __u32 difference
 	__u16 checksum = updated(udp->check, difference);
 
 	udp->check = checksum ? checksum : 0xffff;
+}
+
+/// The checksum of a frame, which bears no note whether it is finished. `sum` is that of the whole datagram before
+/// rewriting where it looked unfinished, else -1; `difference` is what rewrite() returned.
+static __always_inline void finish_frame_checksum(struct udphdr *udp, __u32 difference, int sum,
+						  const struct relay_flow *flow)
+{
+	if (sum >= 0) {
+		// `sum` has the old pseudo-header in it, where the checksum stood: add what changed and it is what the
+		// sender's device would have made of the rewritten datagram.
+		__u16 checksum = ~fold(sum + difference + flow->address_difference);
+		udp->check = checksum ? checksum : 0xffff;
+	} else if (udp->check) {
+		update_checksum(udp, difference + flow->address_difference);
+	}
 }

@@ -6,7 +6,7 @@
 #include <linux/tcp.h>
 
 #include "../include/ShieldTable.h"
-#include "relay_core.h"
+#include "relay_host.h"
 
 #define SHIELD_SOURCE_COUNT_MAX 16384
 #define SHIELD_PREFIX_COUNT_MAX 16384
@@ -129,7 +129,7 @@ static __always_inline enum relay_outcome shield_limit(const struct shield_prefi
 	if (standing == SHIELD_STATION) {
 		rate = &shield_settings.station;
 	} else if (shield_settings.unknown.interval) {
-		interface_at(ingress_index, &slot);
+		interface_at(NULL, ingress_index, &slot);
 		common = bpf_map_lookup_elem(&shield_unknown, &slot);
 		if (common && !shield_has_token(common, now, &shield_settings.unknown))
 			return RELAY_DROPPED_UNKNOWN_RATE;
