@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <linux/errqueue.h>
 #include <linux/ethtool.h>
+#include <linux/filter.h>
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <net/if_arp.h>
@@ -103,6 +104,19 @@ int clinux_receive_error(int socket, struct clinux_socket_error *error) {
         error->info = extended.ee_info;
     }
     return 0;
+}
+
+_Static_assert(sizeof(struct clinux_filter_instruction) == sizeof(struct sock_filter), "the same in other names");
+
+int clinux_attach_filter(int socket, const struct clinux_filter_instruction *instructions, uint16_t count) {
+    struct sock_fprog program = {.len = count, .filter = (struct sock_filter *)instructions};
+    return setsockopt(socket, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) < 0 ? -errno : 0;
+}
+
+int clinux_detach_filter(int socket) {
+    int unused = 0;
+    if (setsockopt(socket, SOL_SOCKET, SO_DETACH_FILTER, &unused, sizeof unused) == 0) return 0;
+    return errno == ENOENT ? 0 : -errno;
 }
 
 int clinux_peer_credentials(int socket, struct clinux_credentials *credentials) {

@@ -120,6 +120,26 @@ package final class UDPSocket {
         if let interface = options.interface { try bindToDevice(socket, interface) }
     }
 
+    /// Lets in only what the filter accepts, which sees a datagram from its UDP header; nil lets in all again. What it
+    /// refuses ends without an answer to its sender and counts among the namespace's `Udp: InErrors`.
+    package func setFilter(_ filter: PacketFilter?) throws(SystemCallError) {
+        let result: CInt
+        if let filter {
+            let instructions = filter.instructions.map {
+                clinux_filter_instruction(
+                    code: $0.code, jump_true: $0.jumpTrue, jump_false: $0.jumpFalse, operand: $0.operand)
+            }
+            result = clinux_attach_filter(socket, instructions, UInt16(clamping: instructions.count))
+        } else {
+            result = clinux_detach_filter(socket)
+        }
+        guard result == 0 else {
+            throw SystemCallError(
+                call: filter == nil ? "SO_DETACH_FILTER" : "SO_ATTACH_FILTER", code: Errno(rawValue: -result),
+                context: localAddress.description)
+        }
+    }
+
     // MARK: Sending
 
     /// Sends one datagram, or queues it behind those that wait.

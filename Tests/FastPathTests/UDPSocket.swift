@@ -1,3 +1,4 @@
+import CFastPath
 import Glibc
 import Primitives
 
@@ -24,6 +25,24 @@ final class UDPSocket {
     func connect(to peer: TransportAddress) throws {
         let result = peer.withSocketAddress { Glibc.connect(descriptor, $0, $1) }
         guard result == 0 else { throw SetupError("connect \(peer): \(String(cString: strerror(errno)))") }
+    }
+
+    /// Lets in what the filter accepts; nil: all.
+    func attach(_ filter: PacketFilter?) throws {
+        guard let filter else {
+            var unused: CInt = 0
+            setsockopt(descriptor, SOL_SOCKET, SO_DETACH_FILTER, &unused, socklen_t(MemoryLayout<CInt>.size))
+            return
+        }
+        var instructions = filter.instructions.map {
+            sock_filter(code: $0.code, jt: $0.jumpTrue, jf: $0.jumpFalse, k: $0.operand)
+        }
+        let result = instructions.withUnsafeMutableBufferPointer { buffer in  // the call copies it
+            var program = sock_fprog(len: UInt16(buffer.count), filter: buffer.baseAddress)
+            return setsockopt(
+                descriptor, SOL_SOCKET, SO_ATTACH_FILTER, &program, socklen_t(MemoryLayout<sock_fprog>.size))
+        }
+        guard result == 0 else { throw SetupError("SO_ATTACH_FILTER: \(String(cString: strerror(errno)))") }
     }
 
     /// From now on IPv4 datagrams leave without a checksum.

@@ -49,6 +49,17 @@ struct clinux_socket_error {
 // -EAGAIN when the queue is empty.
 int clinux_receive_error(int socket, struct clinux_socket_error *error);
 
+// One instruction of classic BPF: struct sock_filter, whose header says it in other names.
+struct clinux_filter_instruction {
+    uint16_t code;
+    uint8_t jump_true;
+    uint8_t jump_false;
+    uint32_t operand;
+};
+int clinux_attach_filter(int socket, const struct clinux_filter_instruction *instructions, uint16_t count);
+// 0 also when there was none.
+int clinux_detach_filter(int socket);
+
 // The process at the other end of a Unix socket (SO_PEERCRED).
 struct clinux_credentials {
     int32_t process;
