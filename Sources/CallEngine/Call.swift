@@ -67,11 +67,21 @@ struct Call: Sendable {
     var lastRelayID = 0
 
     var callerMedia: MediaLegID?
+    /// What the media legs were last connected for; nil before.
+    var connection: Connection?
     /// Media legs closed whose last counters are awaited.
     var closingMedia: Set<MediaLegID> = []
     var fromCaller = CallMediaCounters()
     var fromCallee = CallMediaCounters()
     var summaryGiven = false
+
+    /// Whose agreement the media legs follow, and since when.
+    struct Connection: Equatable, Sendable {
+        let fork: ForkID
+        /// false: early media.
+        let isAnswered: Bool
+        let time: MonotonicTime
+    }
 
     /// The fork the call was answered by; nil before.
     var answeredFork: ForkID? {
@@ -82,6 +92,11 @@ struct Call: Sendable {
     }
 
     var isEnding: Bool { state == .ending }
+
+    /// Where the fork is that this To tag of an attempt's answerer made; nil when there is none.
+    func forkIndex(of attempt: AttemptID, remoteTag: String) -> Int? {
+        forks.indices.first { forks[$0].attempt == attempt && forks[$0].callee.dialog.remoteTag == remoteTag }
+    }
 }
 
 struct AttemptID: Hashable, Sendable { let rawValue: Int }
@@ -134,6 +149,8 @@ struct Target: Sendable {
     let number: String
     let requestURI: URI
     let nextHop: NextHop
+
+    var party: CallParty { CallParty(peer.kind, number: number) }
 }
 
 /// An INVITE we sent, until its transaction is over.
@@ -168,7 +185,7 @@ struct Attempt: Sendable {
 
     func summary(at now: MonotonicTime) -> CallAttempt {
         CallAttempt(
-            target: CallParty(target.peer.kind, number: target.number), outcome: outcome,
+            target: target.party, outcome: outcome,
             milliseconds: ((finished ?? now) - start).wholeMilliseconds,
             millisecondsToRinging: ringing.map { ($0 - start).wholeMilliseconds })
     }
@@ -178,8 +195,8 @@ struct Attempt: Sendable {
 struct Fork: Sendable {
     let id: ForkID
     let attempt: AttemptID
-    var caller: CallLeg
-    var callee: CallLeg
+    /// The caller's and the callee's. In an array, for a leg is large: what is read of it is read where it lies.
+    private var legs: [CallLeg]
     /// The caller's answer, as far as we know it: a 2xx repeats what an unreliable provisional said.
     var answerForCaller: SessionDescription?
     /// The first offer has its answer on the callee's leg, in a 2xx or a reliable provisional (RFC 3262 §5).
@@ -199,9 +216,25 @@ struct Fork: Sendable {
         let offerer: CallSide
     }
 
+    init(id: ForkID, attempt: AttemptID, caller: CallLeg, callee: CallLeg) {
+        self.id = id
+        self.attempt = attempt
+        legs = [caller, callee]
+    }
+
+    var caller: CallLeg {
+        get { legs[0] }
+        _modify { yield &legs[0] }
+    }
+
+    var callee: CallLeg {
+        get { legs[1] }
+        _modify { yield &legs[1] }
+    }
+
     subscript(side: CallSide) -> CallLeg {
-        get { side == .caller ? caller : callee }
-        set { if side == .caller { caller = newValue } else { callee = newValue } }
+        get { legs[side == .caller ? 0 : 1] }
+        _modify { yield &legs[side == .caller ? 0 : 1] }
     }
 }
 

@@ -43,12 +43,12 @@ extension CallEngine {
     /// A request of a call that runs: a trunk may have left the configuration, or changed its sources, under it.
     private func concernsCall(_ request: SIPRequest, from path: TransportPath) -> Bool {
         if let reference = DialogID(incoming: request).flatMap({ dialogs[$0] }) {
-            return calls[reference.call]?.forks[reference.fork.rawValue][reference.side].peer.realm == path.realm
+            return realm(of: reference) == path.realm
         }
         guard request.method == .cancel || request.method == .ack || request.method == .invite else { return false }
         return calls.values.contains {
             $0.callerPath.remote == path.remote && $0.callerPath.realm == path.realm
-                && $0.invite.callID == request.callID && $0.invite.from?.tag == request.from?.tag
+                && $0.invite.callID == request.callID && $0.invite.fromTag == request.fromTag
         }
     }
 
@@ -68,7 +68,7 @@ extension CallEngine {
         if request.method == .register {
             return handleRegister(request, transaction, from: path, at: now)
         }
-        if request.to?.tag != nil {
+        if request.toTag != nil {
             return handleInDialog(request, transaction, from: path, at: now)
         }
         if let refusal = Self.refusal(ofHeaders: request) {
@@ -195,7 +195,7 @@ extension CallEngine {
     private mutating func handleInvite(
         _ request: SIPRequest, _ transaction: ServerTransactionID, from path: TransportPath, at now: MonotonicTime
     ) {
-        guard let fromTag = request.from?.tag, !fromTag.isEmpty else {
+        guard let fromTag = request.fromTag, !fromTag.isEmpty else {
             return respond(request, transaction, 400, reason: "From tag missing", at: now)
         }
         let peer: Peer

@@ -11,15 +11,14 @@ extension CallEngine {
     mutating func findFork(
         _ call: inout Call, _ index: Int, _ response: SIPResponse, from path: TransportPath, at now: MonotonicTime
     ) -> Int? {
-        guard let remoteTag = response.to?.tag, !remoteTag.isEmpty else { return nil }
-        let attempt = call.attempts[index]
-        let known = call.forks.firstIndex { $0.attempt == attempt.id && $0.callee.dialog.remoteTag == remoteTag }
-        if let known {
+        guard let remoteTag = response.toTag, !remoteTag.isEmpty else { return nil }
+        if let known = call.forkIndex(of: call.attempts[index].id, remoteTag: remoteTag) {
             call.forks[known].callee.dialog.update(from: response)
             learn(&call.forks[known].callee, from: response, path: path)
             return known
         }
         guard call.forks.count < Limits.forkCountMax else { return nil }
+        let attempt = call.attempts[index]
         let localTag = random.hexToken(digitCount: 16)
         let callerContact = contact(
             user: call.dialled, realm: call.callerPath.realm, transport: call.callerPath.transport)
@@ -123,26 +122,21 @@ extension CallEngine {
     private mutating func makeAnswer(
         _ call: Call, _ fork: Int, _ response: SIPResponse, description: SessionDescription?
     ) -> SIPResponse {
-        let leg = call.forks[fork].caller
         var relayed = makeResponse(
             to: call.invite, response.statusCode,
             reasonPhrase(of: response, from: call.forks[fork].callee.nextHop.remote.address),
-            toTag: leg.dialog.localTag)
+            toTag: call.forks[fork].caller.dialog.localTag)
         relayed.headers.append(
             .contact,
-            contact(user: leg.contactUser, realm: call.callerPath.realm, transport: call.callerPath.transport).text)
+            contact(
+                user: call.forks[fork].caller.contactUser, realm: call.callerPath.realm,
+                transport: call.callerPath.transport
+            ).text)
         carryHeaders(
-            from: response.headers, source: path(to: call.forks[fork].callee), to: &relayed.headers,
+            from: response.headers, source: call.forks[fork].callee.nextHop.remote.address, to: &relayed.headers,
             realm: call.callerPath.realm)
         carryBody(from: response, to: &relayed, description: description)
         return relayed
-    }
-
-    /// The path a leg's messages come from, for the header policy.
-    func path(to leg: CallLeg) -> TransportPath {
-        TransportPath(
-            realm: leg.nextHop.realm, transport: Self.transport(of: leg.nextHop), remote: leg.nextHop.remote,
-            connection: leg.nextHop.connection)
     }
 
     // MARK: PRACK (RFC 3262), on each leg by itself

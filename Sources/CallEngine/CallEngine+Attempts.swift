@@ -124,8 +124,7 @@ extension CallEngine {
         }
         if !call.hasRung {
             call.hasRung = true
-            let target = call.attempts[index].target
-            emit(.callRinging(call.id, callee: CallParty(target.peer.kind, number: target.number)))
+            emit(.callRinging(call.id, callee: call.attempts[index].target.party))
         }
         guard let fork = findFork(&call, index, response, from: path, at: now) else {
             // No To tag, so no dialog: RFC 2543 peers; the caller hears of it without one.
@@ -142,29 +141,27 @@ extension CallEngine {
         _ call: inout Call, _ index: Int, _ response: SIPResponse, from path: TransportPath, at now: MonotonicTime
     ) {
         finishTransaction(&call, index)
-        let attempt = call.attempts[index]
-        let remoteTag = response.to?.tag ?? ""
-        if let answered = call.forks.first(where: {
-            $0.attempt == attempt.id && $0.callee.dialog.remoteTag == remoteTag
-        }),
-            attempt.state == .answered, let ack = answered.callee.lastACK
-        {
-            // Repeated: our ACK was lost (RFC 3261 §13.2.2.4).
-            transactions.sendACK(ack.request, to: answered.callee.nextHop, at: now)
-            return
+        let attempt = call.attempts[index].id
+        if call.attempts[index].state == .answered {
+            let remoteTag = response.toTag ?? ""
+            if let known = call.forkIndex(of: attempt, remoteTag: remoteTag),
+                let ack = call.forks[known].callee.lastACK
+            {
+                // Repeated: our ACK was lost (RFC 3261 §13.2.2.4).
+                transactions.sendACK(ack.request, to: call.forks[known].callee.nextHop, at: now)
+                return
+            }
+            if call.answeredFork.map({ call.forks[$0.rawValue].callee.dialog.remoteTag }) == remoteTag {
+                return  // repeated while the caller's ACK, with the answer, is awaited
+            }
         }
-        if attempt.state == .answered,
-            call.answeredFork.map({ call.forks[$0.rawValue].callee.dialog.remoteTag }) == remoteTag
-        {
-            return  // repeated while the caller's ACK, with the answer, is awaited
-        }
-        guard call.state == .proceeding, attempt.isOpen else {
+        guard call.state == .proceeding, call.attempts[index].isOpen else {
             return hangUpOnStray(&call, index, response, at: now)
         }
         call.attempts[index].state = .answered
         call.attempts[index].finished = now
         call.attempts[index].outcome = .response(response.statusCode)
-        timers.stop(.attempt(call.id, attempt.id))
+        timers.stop(.attempt(call.id, attempt))
         guard let fork = findFork(&call, index, response, from: path, at: now) else {
             // A 2xx without To tag makes no dialog; nothing can be said to it.
             return reject(&call, 502, nil, at: now)
@@ -273,11 +270,9 @@ extension CallEngine {
         guard failsOver, call.attempts[index].target.peer.trunkName != nil, !call.plan.isEmpty else {
             return rejectWithBestFailure(&call, at: now)
         }
-        let target = call.attempts[index].target
         emit(
             .attemptFailed(
-                call.id, target: CallParty(target.peer.kind, number: target.number),
-                outcome: call.attempts[index].outcome))
+                call.id, target: call.attempts[index].target.party, outcome: call.attempts[index].outcome))
         startNextGroup(&call, at: now)
     }
 
@@ -330,10 +325,9 @@ extension CallEngine {
         let failure = call.bestFailure ?? Failure(statusCode: 480, reason: nil, response: nil, peer: nil)
         var response = makeResponse(to: call.invite, failure.statusCode, failure.reason, toTag: call.localTag)
         if let original = failure.response, let peer = failure.peer {
-            let path = TransportPath(
-                realm: peer.realm, transport: .udp, remote: Self.address(of: peer, in: call), connection: nil)
             carryHeaders(
-                from: original.headers, source: path, to: &response.headers, realm: call.callerPeer.realm)
+                from: original.headers, source: Self.address(of: peer, in: call), to: &response.headers,
+                realm: call.callerPeer.realm)
         }
         if failure.statusCode == 503, !response.headers.contains(.retryAfter) {
             response.headers.append(.retryAfter, String(Limits.retryAfterSeconds))
@@ -341,8 +335,9 @@ extension CallEngine {
         transition(&call, .rejected(response), at: now)
     }
 
-    private static func address(of peer: Peer, in call: Call) -> TransportAddress {
-        call.attempts.last { $0.target.peer.kind == peer.kind }?.target.nextHop.remote ?? call.callerPath.remote
+    private static func address(of peer: Peer, in call: Call) -> IPAddress {
+        let remote = call.attempts.last { $0.target.peer.kind == peer.kind }?.target.nextHop.remote
+        return (remote ?? call.callerPath.remote).address
     }
 
     mutating func reject(_ call: inout Call, _ code: Int, _ reason: String?, at now: MonotonicTime) {

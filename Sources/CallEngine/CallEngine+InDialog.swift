@@ -7,8 +7,8 @@ extension CallEngine {
     mutating func handleInDialog(
         _ request: SIPRequest, _ transaction: ServerTransactionID, from path: TransportPath, at now: MonotonicTime
     ) {
-        guard let reference = DialogID(incoming: request).flatMap({ dialogs[$0] }), let known = calls[reference.call],
-            known.forks[reference.fork.rawValue][reference.side].peer.realm == path.realm
+        guard let reference = DialogID(incoming: request).flatMap({ dialogs[$0] }),
+            realm(of: reference) == path.realm
         else {
             counters.unknownDialogs += 1
             return respond(request, transaction, 481, at: now)
@@ -24,6 +24,12 @@ extension CallEngine {
             engine.learn(&call.forks[fork][reference.side], from: request, path: path)
             engine.take(request, transaction, &call, fork, reference.side, at: now)
         }
+    }
+
+    /// nil for a dialog of no call.
+    func realm(of dialog: DialogReference) -> RealmID? {
+        // Read where it lies: a call is large.
+        calls.index(forKey: dialog.call).map { calls.values[$0].forks[dialog.fork.rawValue][dialog.side].peer.realm }
     }
 
     private mutating func take(
@@ -58,8 +64,9 @@ extension CallEngine {
         at now: MonotonicTime
     ) {
         respond(request, transaction, 200, at: now)
-        let secrets = LegSecrets(of: request.headers, source: path(to: call.forks[fork][side]).remote.address)
-        let reason = request.headers.first(.reason).flatMap { secrets.appear(in: $0) ? nil : $0 }
+        var secrets = LegSecrets(of: request.headers, source: call.forks[fork][side].nextHop.remote.address)
+        var reason = request.headers.first(.reason)
+        if let text = reason, secrets.appear(in: text) { reason = nil }
         switch call.state {
         case .proceeding where side == .caller:
             // A BYE in an early dialog is a CANCEL in other words (RFC 3261 §15).
@@ -114,13 +121,13 @@ extension CallEngine {
     private func obstacle(
         to request: SIPRequest, _ call: Call, _ fork: Int, _ side: CallSide, at now: MonotonicTime
     ) -> Obstacle? {
-        let leg = call.forks[fork][side]
-        if leg.inviteInProgress { return .busy }
+        if call.forks[fork][side].inviteInProgress { return .busy }
         for relay in call.relays.values where relay.fork.rawValue == fork && relay.concernsSession {
             return relay.from == side ? .busy : .glare
         }
         // A refresh of ours on either leg: on the other one the new offer could not be passed on.
-        if leg.refresh?.transaction != nil || call.forks[fork][side.other].refresh?.transaction != nil
+        if call.forks[fork][side].refresh?.transaction != nil
+            || call.forks[fork][side.other].refresh?.transaction != nil
             || call.forks[fork][side.other].inviteInProgress
         {
             return .glare

@@ -113,7 +113,7 @@ extension CallEngine {
     ) {
         guard let caller = mediaLeg(call, fork, .caller), let callee = mediaLeg(call, fork, .callee) else { return }
         call.forks[fork].agreed = Fork.Agreement(streams: agreements, offerer: offerer)
-        for side in CallSide.allCases { setRemotes(call, fork, side, at: now) }
+        for side in CallSide.allCases { setRemotes(&call, fork, side, at: now) }
         let (offering, answering) = offerer == .caller ? (caller, callee) : (callee, caller)
         for (stream, agreement) in agreements.enumerated() {
             media.setPayloadTypes(
@@ -122,33 +122,36 @@ extension CallEngine {
                 from: answering, to: offering, stream: stream, Self.mappings(agreement.fromAnswerer))
         }
         media.connect(caller, callee, answered: answered, at: now)
+        call.connection = Call.Connection(fork: call.forks[fork].id, isAnswered: answered, time: now)
     }
 
-    /// Connects the media of this fork as it last agreed, after another one may have had the legs.
-    mutating func connectMedia(asAgreedBy call: inout Call, _ fork: Int, answered: Bool, at now: MonotonicTime) {
-        guard let agreed = call.forks[fork].agreed else { return }
-        connectMedia(&call, fork, agreed.streams, offerer: agreed.offerer, answered: answered, at: now)
+    /// Connects the media of the fork that is answered as it last agreed: another one may have had the legs.
+    mutating func connectMedia(asAgreedBy call: inout Call, _ fork: Int, at now: MonotonicTime) {
+        guard let agreed = call.forks[fork].agreed,
+            call.connection != Call.Connection(fork: call.forks[fork].id, isAnswered: true, time: now)
+        else { return }
+        connectMedia(&call, fork, agreed.streams, offerer: agreed.offerer, answered: true, at: now)
     }
 
     /// Where one side's media is, as its latest description says.
-    mutating func setRemotes(_ call: Call, _ fork: Int, _ side: CallSide, at now: MonotonicTime) {
+    mutating func setRemotes(_ call: inout Call, _ fork: Int, _ side: CallSide, at now: MonotonicTime) {
         let negotiation = call.forks[fork][side].negotiation
         guard let leg = mediaLeg(call, fork, side), let received = negotiation.received,
             let streams = call.forks[fork].agreed?.streams
         else { return }
+        var natAddress: IPAddress?
+        if case .station = call.forks[fork][side].peer { natAddress = call.forks[fork][side].nextHop.remote.address }
         let remotes = OfferAnswer.remoteStreams(in: received, agreedWith: negotiation.sent)
         for (stream, remote) in remotes.enumerated() {
             let isActive = streams.indices.contains(stream) && streams[stream].isActive
             media.setRemote(
                 leg, stream: stream,
-                isActive ? remote.map { remoteMedia($0, of: call.forks[fork][side]) } : nil, at: now)
+                isActive ? remote.map { Self.remoteMedia($0, natAddress: natAddress) } : nil, at: now)
         }
     }
 
-    private func remoteMedia(_ remote: RemoteStream, of leg: CallLeg) -> RemoteMedia {
-        var natAddress: IPAddress?
-        if case .station = leg.peer { natAddress = leg.nextHop.remote.address }
-        return RemoteMedia(
+    private static func remoteMedia(_ remote: RemoteStream, natAddress: IPAddress?) -> RemoteMedia {
+        RemoteMedia(
             rtp: remote.rtp, rtcp: remote.rtcp, rtcpMux: remote.rtcpMux, sends: remote.sends,
             receives: remote.receives, natAddress: natAddress)
     }

@@ -10,7 +10,7 @@ extension CallEngine {
     mutating func makeResponse(
         to request: SIPRequest, _ statusCode: Int, _ reason: String? = nil, toTag: String? = nil
     ) -> SIPResponse {
-        let needsTag = statusCode > 100 && request.to?.tag == nil
+        let needsTag = statusCode > 100 && request.toTag == nil
         let tag = needsTag ? toTag ?? random.hexToken(digitCount: 16) : nil
         var response = SIPResponse(to: request, statusCode, reason, toTag: tag)
         if !settings.userAgent.isEmpty { response.headers.append(.server, settings.userAgent) }
@@ -19,7 +19,8 @@ extension CallEngine {
 
     /// The reason phrase of a peer for the other side; nil, for the standard one, when it shows something of its side.
     func reasonPhrase(of response: SIPResponse, from source: IPAddress) -> String? {
-        let secrets = LegSecrets(of: response.headers, source: source)
+        guard response.reasonPhrase != StandardReason.phrase(response.statusCode) else { return nil }
+        var secrets = LegSecrets(of: response.headers, source: source)
         return secrets.appear(in: response.reasonPhrase) ? nil : response.reasonPhrase
     }
 
@@ -91,7 +92,8 @@ extension CallEngine {
             }
         }
         addCapabilities(to: &request, call: call, target: target, hasOffer: description != nil)
-        carryHeaders(from: call.invite.headers, source: call.callerPath, to: &request.headers, realm: realm)
+        carryHeaders(
+            from: call.invite.headers, source: call.callerPath.remote.address, to: &request.headers, realm: realm)
         carryBody(from: call.invite, to: &request, description: description)
         return request
     }
@@ -123,10 +125,10 @@ extension CallEngine {
 
     /// Copies what `HeaderPolicy` lets cross to a message for the side in `realm`.
     mutating func carryHeaders(
-        from source: SIPHeaders, source path: TransportPath, to destination: inout SIPHeaders, realm: RealmID
+        from headers: SIPHeaders, source: IPAddress, to destination: inout SIPHeaders, realm: RealmID
     ) {
-        let secrets = LegSecrets(of: source, source: path.remote.address)
-        let withheld = HeaderPolicy.carry(from: source, to: &destination, secrets: secrets, host: host(on: realm))
+        let withheld = HeaderPolicy.carry(
+            from: headers, source: source, to: &destination, host: { host(on: realm) })
         counters.headersWithheld += UInt64(withheld)
     }
 

@@ -34,7 +34,7 @@ extension CallEngine {
             call.forks[fork][other].timer.prepare(&outgoing)
         }
         carryHeaders(
-            from: request.headers, source: path(to: call.forks[fork][side]), to: &outgoing.headers,
+            from: request.headers, source: call.forks[fork][side].nextHop.remote.address, to: &outgoing.headers,
             realm: call.forks[fork][other].peer.realm)
         carryBody(from: request, to: &outgoing, description: description)
         call.lastRelayID += 1
@@ -131,7 +131,7 @@ extension CallEngine {
             refreshTimer(&call, fork, relay.from, asServerOf: relay.request, &relayed, at: now)
         }
         carryHeaders(
-            from: response.headers, source: path(to: call.forks[fork][answerer]), to: &relayed.headers,
+            from: response.headers, source: call.forks[fork][answerer].nextHop.remote.address, to: &relayed.headers,
             realm: call.forks[fork][relay.from].peer.realm)
         carryBody(from: response, to: &relayed, description: shown)
         transactions.respond(relayed, to: relay.serverTransaction, at: now)
@@ -172,8 +172,8 @@ extension CallEngine {
             code == response.statusCode
                 ? reasonPhrase(of: response, from: call.forks[fork][relay.from.other].nextHop.remote.address) : nil)
         carryHeaders(
-            from: response.headers, source: path(to: call.forks[fork][relay.from.other]), to: &relayed.headers,
-            realm: call.forks[fork][relay.from].peer.realm)
+            from: response.headers, source: call.forks[fork][relay.from.other].nextHop.remote.address,
+            to: &relayed.headers, realm: call.forks[fork][relay.from].peer.realm)
         transactions.respond(relayed, to: relay.serverTransaction, at: now)
         call.relays[relay.id] = nil
         // RFC 3261 §12.2.1.2: the other end knows the dialog no more.

@@ -90,13 +90,12 @@ extension CallEngine {
         call.answer = now
         counters.callsAnswered += 1
         cancelOpenAttempts(&call, reason: "SIP;cause=200;text=\"Call completed elsewhere\"", at: now)
-        for other in call.forks where other.id != fork {
-            for side in CallSide.allCases { forget(other[side]) }
-        }
+        for other in call.forks.indices where call.forks[other].id != fork { forget(&call, other) }
         call.forks[fork.rawValue].caller.dialog.confirm()
-        connectMedia(asAgreedBy: &call, fork.rawValue, answered: true, at: now)
-        let target = call.attempts[call.forks[fork.rawValue].attempt.rawValue].target
-        emit(.callAnswered(call.id, callee: CallParty(target.peer.kind, number: target.number)))
+        connectMedia(asAgreedBy: &call, fork.rawValue, at: now)
+        emit(
+            .callAnswered(
+                call.id, callee: call.attempts[call.forks[fork.rawValue].attempt.rawValue].target.party))
     }
 
     /// The caller's ACK is here; with a late offer it holds the answer. false when that is missing.
@@ -143,9 +142,9 @@ extension CallEngine {
         call.ending = ending
         activeCallCount -= 1
         timers.stop(.ring(call.id))
-        for fork in call.forks {
+        for fork in call.forks.indices {
             for side in CallSide.allCases {
-                let reference = DialogReference(call: call.id, fork: fork.id, side: side)
+                let reference = DialogReference(call: call.id, fork: call.forks[fork].id, side: side)
                 timers.stop(.session(reference))
                 timers.stop(.glare(reference))
             }
@@ -289,21 +288,22 @@ extension CallEngine {
     }
 
     /// Puts a call back, or forgets it when it is over and nothing of it is open.
-    mutating func settle(_ call: Call, at now: MonotonicTime) {
-        var call = call
+    mutating func settle(_ call: consuming Call, at now: MonotonicTime) {
         giveSummaryIfComplete(&call, at: now)
         guard call.isEnding, call.summaryGiven, call.openTransactions <= 0, !call.hangsUpOnACK else {
             calls[call.id] = call
             return
         }
-        for fork in call.forks { for side in CallSide.allCases { forget(fork[side]) } }
+        for fork in call.forks.indices { forget(&call, fork) }
         for attempt in call.attempts where clientOwners[attempt.transaction] != nil {
             clientOwners[attempt.transaction] = .stray(attempt.request, attempt.target.nextHop)
         }
         for leg in call.closingMedia { mediaOwners[leg] = nil }
     }
 
-    private mutating func forget(_ leg: CallLeg) { dialogs[leg.dialog.id] = nil }
+    private mutating func forget(_ call: inout Call, _ fork: Int) {
+        for side in CallSide.allCases { dialogs[call.forks[fork][side].dialog.id] = nil }
+    }
 
     /// The part of `shutdown` that concerns calls.
     mutating func releaseAll(at now: MonotonicTime) {

@@ -160,7 +160,7 @@ extension CallEngine {
         do throws(OfferAnswerError) {
             try OfferAnswer.accept(answer: description, on: &call.forks[fork][side].negotiation)
             // Its media may have moved.
-            if !call.isEnding { setRemotes(call, fork, side, at: now) }
+            if !call.isEnding { setRemotes(&call, fork, side, at: now) }
         } catch {
             // The session goes on as it was: a peer that answers its own repetition differently is not believed.
             OfferAnswer.abandonOffer(on: &call.forks[fork][side].negotiation)

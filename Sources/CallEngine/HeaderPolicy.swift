@@ -21,6 +21,8 @@ enum HeaderPolicy {
 
     static func rule(for name: SIPHeaderName) -> Rule { table[name] ?? .carried }
 
+    private static let mayCross: Set<Rule> = [.rebuilt, .carried]
+
     /// Those that describe a body.
     static let bodyHeaders = table.filter { $0.value == .body }.map(\.key)
 
@@ -63,18 +65,20 @@ enum HeaderPolicy {
 
     /// Copies what crosses from `source`, a message of one side, to a message under construction for the other.
     ///
-    /// `host` is what hosts become. Returns how many headers were withheld because they showed the source's side.
+    /// `source` is where the message came from, `host` what hosts become. Returns how many headers were withheld because
+    /// they showed the source's side.
     static func carry(
-        from source: SIPHeaders, to destination: inout SIPHeaders, secrets: LegSecrets, host: String
+        from headers: SIPHeaders, source: IPAddress, to destination: inout SIPHeaders, host: () -> String
     ) -> Int {
+        var secrets = LegSecrets(of: headers, source: source)
         var withheldCount = 0
-        for field in source.fields {
+        for field in headers.fields(where: { mayCross.contains(rule(for: $0)) }) {
             switch rule(for: field.name) {
             case .own, .body, .dropped: break
             case .rebuilt:
-                guard let value = rebuilt(field.name, field.value, host: host) else { break }
+                guard let value = rebuilt(field.name, field.value, host: host()) else { break }
                 // Texts and parameters may still name the source's side; our own host would be taken for a secret.
-                if rebuilt(field.name, field.value, host: "host.invalid").map(secrets.appear) ?? false {
+                if let text = rebuilt(field.name, field.value, host: "host.invalid"), secrets.appear(in: text) {
                     withheldCount += 1
                 } else {
                     destination.append(field.name, value)
@@ -92,7 +96,7 @@ enum HeaderPolicy {
 
     /// Copies the headers of the body; the body itself is the caller's business.
     static func carryBody(from source: SIPHeaders, to destination: inout SIPHeaders) {
-        for field in source.fields where rule(for: field.name) == .body { destination.append(field.name, field.value) }
+        destination.append(contentsOf: source) { rule(for: $0) == .body }
     }
 
     private static func rebuilt(_ name: SIPHeaderName, _ value: String, host: String) -> String? {
@@ -127,13 +131,25 @@ enum HeaderPolicy {
 }
 
 /// What must not be seen on the other side: addresses and identifiers of the side a message came from.
+///
+/// They are gathered when the first text is looked at: most messages have none that might show them.
 struct LegSecrets: Sendable {
+    private let headers: SIPHeaders
+    private let source: IPAddress
+    private var isGathered = false
     private var texts: [[UInt8]] = []
     /// A message may name thousands of hops; what is beyond the first of them is looked for no more, or one message
     /// would keep us busy for a second.
     static let countMax = 64
 
     init(of headers: SIPHeaders, source: IPAddress) {
+        self.headers = headers
+        self.source = source
+    }
+
+    private mutating func gather() {
+        guard !isGathered else { return }
+        isGathered = true
         add(source.description)
         if let callID = headers.first(.callID), callID.utf8.count >= 8 { add(callID) }
         for name in [SIPHeaderName.from, .to] {
@@ -169,7 +185,8 @@ struct LegSecrets: Sendable {
         add(address.description)
     }
 
-    func appear(in value: String) -> Bool {
+    mutating func appear(in value: String) -> Bool {
+        gather()
         let bytes = Array(value.utf8)
         return texts.contains { Self.contains(bytes, $0) }
     }

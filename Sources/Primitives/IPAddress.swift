@@ -152,7 +152,17 @@ extension IPAddress: CustomStringConvertible {
     /// `192.0.2.1`, or the canonical IPv6 form of RFC 5952 without brackets.
     package var description: String {
         switch self {
-        case .v4: return bytes.map { String($0) }.joined(separator: ".")
+        case .v4(let word):
+            var text: [UInt8] = []
+            text.reserveCapacity(15)
+            for shift: UInt32 in [24, 16, 8, 0] {
+                let octet = UInt8(truncatingIfNeeded: word >> shift)
+                if octet >= 100 { text.append(UInt8(ascii: "0") + octet / 100) }
+                if octet >= 10 { text.append(UInt8(ascii: "0") + octet / 10 % 10) }
+                text.append(UInt8(ascii: "0") + octet % 10)
+                if shift > 0 { text.append(UInt8(ascii: ".")) }
+            }
+            return String(decoding: text, as: UTF8.self)
         case .v6(0, let low) where low >> 32 == 0xFFFF:
             return "::ffff:\(IPAddress.v4(UInt32(truncatingIfNeeded: low)))"  // RFC 5952 §5
         case .v6(let high, let low):

@@ -15,14 +15,14 @@ package struct DialogID: Hashable, Sendable {
 
     /// The dialog a received request belongs to; nil when To has no tag.
     package init?(incoming request: SIPRequest) {
-        guard let localTag = request.to?.tag else { return nil }
-        self.init(callID: request.callID, localTag: localTag, remoteTag: request.from?.tag ?? "")
+        guard let localTag = request.toTag else { return nil }
+        self.init(callID: request.callID, localTag: localTag, remoteTag: request.fromTag ?? "")
     }
 
     /// The dialog a received response belongs to; nil when To has no tag.
     package init?(incoming response: SIPResponse) {
-        guard let remoteTag = response.to?.tag else { return nil }
-        self.init(callID: response.callID, localTag: response.from?.tag ?? "", remoteTag: remoteTag)
+        guard let remoteTag = response.toTag else { return nil }
+        self.init(callID: response.callID, localTag: response.fromTag ?? "", remoteTag: remoteTag)
     }
 }
 

@@ -16,7 +16,7 @@ extension SIPResponse {
         headers.append(contentsOf: .callID, from: request.headers)
         headers.append(contentsOf: .cseq, from: request.headers)
         if statusCode == 100 { headers.append(contentsOf: .timestamp, from: request.headers) }
-        if let toTag, to?.tag == nil { setToTag(toTag) }
+        if let toTag, self.toTag == nil { setToTag(toTag) }
     }
 }
 

@@ -145,7 +145,7 @@ struct ServerTransactionKey: Hashable, Sendable {
         } else {
             // To's tag is left out: the ACK for our response carries it, the INVITE did not.
             branch = [
-                request.requestURI.text, request.from?.tag ?? "", request.callID, String(cseq.number),
+                request.requestURI.text, request.fromTag ?? "", request.callID, String(cseq.number),
                 via.branch ?? "",
             ].joined(separator: "\n")
         }

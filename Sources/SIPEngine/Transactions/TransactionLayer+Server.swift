@@ -68,9 +68,9 @@ extension TransactionLayer {
         case .prack: receivePRACK(request, key, via, cseq, from: path, at: now)
         default:
             var mergeKey: MergeKey?
-            if request.to?.tag == nil {
+            if request.toTag == nil {
                 let merge = MergeKey(
-                    realm: path.realm, callID: request.callID, fromTag: request.from?.tag ?? "", cseq: cseq)
+                    realm: path.realm, callID: request.callID, fromTag: request.fromTag ?? "", cseq: cseq)
                 if mergeIDs[merge] != nil {
                     counters.mergedRequests += 1
                     return respondStatelessly(to: request, 482, via: via, from: path)
@@ -114,7 +114,7 @@ extension TransactionLayer {
     private func isRefusedForCapacity(_ request: SIPRequest, load: Int) -> Bool {
         guard !isEmergency(request), request.method != .cancel else { return false }
         // What belongs to a dialog mostly ends it, or keeps a call alive.
-        let isInDialog = request.to?.tag != nil
+        let isInDialog = request.toTag != nil
         let hardMax = max(serverTransactionCountMax, serverTransactionCountMax &* 2)
         return !isInDialog || load >= min(hardMax, Limits.serverTransactionCountHardMax)
     }
@@ -283,7 +283,7 @@ extension TransactionLayer {
     package mutating func respondReliably(
         _ response: SIPResponse, to id: ServerTransactionID, at now: MonotonicTime
     ) -> Bool {
-        guard (101...199).contains(response.statusCode), response.to?.tag != nil, let existing = inviteServers[id],
+        guard (101...199).contains(response.statusCode), response.toTag != nil, let existing = inviteServers[id],
             existing.provisionals?.isWaitingFull != true
         else {
             respond(response, to: id, at: now)
@@ -321,14 +321,14 @@ extension TransactionLayer {
         of response: SIPResponse, _ id: ServerTransactionID, _ peer: inout ServerPeer, _ keys: inout Set<InviteKey>,
         isDialogForming: Bool
     ) {
-        guard let tag = response.to?.tag else { return }
+        guard let tag = response.toTag else { return }
         peer.localTag = tag
         guard isDialogForming, response.statusCode > 100, let request = peer.request, let number = request.cseq?.number
         else { return }
         let key = InviteKey(
             realm: peer.source.realm,
             dialog: DialogID(
-                callID: request.callID, localTag: tag, remoteTag: request.from?.tag ?? ""),
+                callID: request.callID, localTag: tag, remoteTag: request.fromTag ?? ""),
             sequenceNumber: number)
         if keys.insert(key).inserted { inviteIDs[key] = id }
     }

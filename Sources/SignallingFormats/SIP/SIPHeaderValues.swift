@@ -34,6 +34,13 @@ extension SIPHeaders {
         return ScannedNameAddress(span, range).map { NameAddress(span, $0) }
     }
 
+    /// The tag of From or To (RFC 3261 §19.3), the rest of the address not taken apart.
+    func tag(_ name: SIPHeaderName) -> String? {
+        guard let range = firstRange(name) else { return nil }
+        let span = bytes.span
+        return ScannedNameAddress(span, range).flatMap { SIPParameters(span, $0.parameters, inURI: false).value("tag") }
+    }
+
     /// The values of any field that holds addresses.
     package func nameAddresses(_ name: SIPHeaderName) -> [NameAddress] {
         var addresses: [NameAddress] = []

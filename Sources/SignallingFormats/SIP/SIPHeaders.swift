@@ -73,6 +73,16 @@ package struct SIPHeaders: Sendable {
         entries.map { SIPHeaderField(name: name(of: $0), value: bytes.span.unfoldedText($0.value)) }
     }
 
+    /// Those fields in order whose name `isWanted` accepts, lists not taken apart.
+    package func fields(where isWanted: (SIPHeaderName) -> Bool) -> [SIPHeaderField] {
+        var fields: [SIPHeaderField] = []
+        for entry in entries {
+            let name = name(of: entry)
+            if isWanted(name) { fields.append(SIPHeaderField(name: name, value: bytes.span.unfoldedText(entry.value))) }
+        }
+        return fields
+    }
+
     /// Calls `body` with the place of each value, as `values` would yield it.
     func forEachValue(_ name: SIPHeaderName, _ body: (Span<UInt8>, Range<Int>) -> Void) {
         let span = bytes.span

@@ -143,6 +143,9 @@ extension SIPMessageContent {
     package var vias: [Via] { headers.vias }
     package var from: NameAddress? { headers.nameAddress(.from) }
     package var to: NameAddress? { headers.nameAddress(.to) }
+    /// As `from?.tag` and `to?.tag`, at less cost.
+    package var fromTag: String? { headers.tag(.from) }
+    package var toTag: String? { headers.tag(.to) }
     /// Empty when absent.
     package var callID: String { headers.first(.callID) ?? "" }
     package var cseq: CSeq? { headers.cseq }
