@@ -172,6 +172,27 @@ package final class Daemon {
                 RealmID(realm.name), at: TransportAddress(realm.address, realm.sipPort),
                 udp: realm.transports.contains(.udp), tcp: realm.transports.contains(.tcp))
         }
+        transports.onRingRefused = { [unowned self] realm, reason in
+            log.write(.warning, "SIP of realm \(realm) is read from its socket from now on: \(reason)")
+        }
+        if configuration.signalling.receive == .ring { chooseReception() }
+    }
+
+    /// As `signalling.receive` says. What cannot be read from a ring is read from the socket: SIP comes in either way.
+    private func chooseReception() {
+        let usesRing = configuration.signalling.receive == .ring
+        for realm in configuration.realms where realm.transports.contains(.udp) {
+            do throws(RingReception.Failure) {
+                try transports.useRing(on: usesRing ? realm.interface : nil, in: RealmID(realm.name))
+                log.write(
+                    .notice,
+                    usesRing
+                        ? "SIP of realm \(realm.name) is read from a ring on \(realm.interface), before any firewall"
+                        : "SIP of realm \(realm.name) is read from its socket")
+            } catch {
+                log.write(.warning, "SIP of realm \(realm.name) is read from its socket: \(error.text)")
+            }
+        }
     }
 
     private func deliver(_ input: CallEngine.Input) {
@@ -277,7 +298,9 @@ package final class Daemon {
         }
         if transports.trafficClass != new.qos.signalling { transports.trafficClass = new.qos.signalling }
         engine.reconfigure(CallEngineSettings(new), at: Clock.monotonic)
+        let receptionChanged = configuration.signalling != new.signalling
         configuration = new
+        if receptionChanged { chooseReception() }
         configurationLoaded = Clock.wall
         drain()
         log.write(.notice, changes.isEmpty ? "configuration read again, nothing changed" : "configuration applied")

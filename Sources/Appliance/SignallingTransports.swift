@@ -1,3 +1,4 @@
+import FastPath
 import LinuxIO
 import Primitives
 import SIPEngine
@@ -36,6 +37,8 @@ final class SignallingTransports {
     var onMalformed: (SIPRequest?, TransportPath) -> Void = { _, _ in }
     var onFailure: (TransportPath, String) -> Void = { _, _ in }
     var onClosed: (TransportPath) -> Void = { _ in }
+    /// A realm's ring had to be given up, and why; its socket goes on.
+    var onRingRefused: (RealmID, String) -> Void = { _, _ in }
 
     /// What messages leave with; a change holds for the sockets that are open and for connections yet to come.
     var trafficClass = DSCP.classSelector3 {
@@ -48,6 +51,7 @@ final class SignallingTransports {
     private var connections: [ConnectionID: Connection] = [:]
     private var connectionOf: [Remote: ConnectionID] = [:]
     private var lastConnection: UInt64 = 0
+    private var receptions: [RealmID: RingReception] = [:]
 
     private var received: UInt64 = 0
     private var sent: UInt64 = 0
@@ -59,11 +63,20 @@ final class SignallingTransports {
 
     /// Names and values for `cresset status`.
     var counters: [(String, UInt64)] {
-        [
+        var counters = [
             ("sip-messages-received", received), ("sip-messages-sent", sent), ("sip-messages-malformed", malformed),
             ("sip-keepalives", keepalives), ("sip-messages-unsent", unsent),
             ("tcp-connections", UInt64(connections.count)), ("tcp-connections-refused", refusedConnections),
         ]
+        if !receptions.isEmpty {
+            let rings = receptions.values.map(\.counters)
+            counters += [
+                ("sip-ring-datagrams", rings.reduce(0) { $0 + $1.datagrams }),
+                ("sip-ring-damaged", rings.reduce(0) { $0 + $1.damaged }),
+                ("sip-ring-lost", rings.reduce(0) { $0 + $1.lost }),
+            ]
+        }
+        return counters
     }
 
     private var refusedConnections: UInt64 {
@@ -100,6 +113,16 @@ final class SignallingTransports {
             entry.listener = listener
         }
         realms[realm] = entry
+    }
+
+    /// Reads a realm's SIP over UDP from a ring on this interface; nil: from its socket alone again. On failure the
+    /// socket goes on.
+    func useRing(on interface: String?, in realm: RealmID) throws(RingReception.Failure) {
+        receptions.removeValue(forKey: realm)?.close()
+        guard let interface, let socket = realms[realm]?.udp else { return }
+        receptions[realm] = try RingReception(
+            interface: interface, beside: socket, loop: loop, onDatagram: socket.onDatagram,
+            onRefusal: { [unowned self] reason in onRingRefused(realm, reason) })
     }
 
     private func path(

@@ -14,13 +14,14 @@ package struct BoxConfiguration: Equatable, Sendable {
     package var calls: CallsConfiguration
     package var media: MediaConfiguration
     package var qos: QoSConfiguration
+    package var signalling: SignallingConfiguration
     package var log: LogConfiguration
 
     package init(
         system: SystemConfiguration, realms: [RealmConfiguration] = [], stations: [StationConfiguration] = [],
         trunks: [TrunkConfiguration] = [], routes: [RouteConfiguration] = [], numbers: [NumberConfiguration] = [],
         calls: CallsConfiguration = .init(), media: MediaConfiguration = .init(), qos: QoSConfiguration = .init(),
-        log: LogConfiguration = .init()
+        signalling: SignallingConfiguration = .init(), log: LogConfiguration = .init()
     ) {
         self.system = system
         self.realms = realms.sorted { $0.name < $1.name }
@@ -31,6 +32,7 @@ package struct BoxConfiguration: Equatable, Sendable {
         self.calls = calls
         self.media = media
         self.qos = qos
+        self.signalling = signalling
         self.log = log
     }
 

@@ -33,6 +33,7 @@ package enum ConfigurationChange: Equatable, Sendable {
     case calls([KeyChange])
     case media([KeyChange])
     case qos([KeyChange])
+    case signalling([KeyChange])
     case log([KeyChange])
 }
 
@@ -50,6 +51,7 @@ extension ConfigurationChange: CustomStringConvertible {
         case .calls(let changes): "calls: \(Self.text(changes))"
         case .media(let changes): "media: \(Self.text(changes))"
         case .qos(let changes): "qos: \(Self.text(changes))"
+        case .signalling(let changes): "signalling: \(Self.text(changes))"
         case .log(let changes): "log: \(Self.text(changes))"
         }
     }
@@ -92,6 +94,7 @@ extension BoxConfiguration {
         compare(old.calls.rendered, calls.rendered) { .calls($0) }
         compare(old.media.rendered, media.rendered) { .media($0) }
         compare(old.qos.rendered, qos.rendered) { .qos($0) }
+        compare(old.signalling.rendered, signalling.rendered) { .signalling($0) }
         compare(old.log.rendered, log.rendered) { .log($0) }
         return changes
     }

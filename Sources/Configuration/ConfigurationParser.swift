@@ -25,7 +25,8 @@ package enum ConfigurationParser {
 
     /// The tables there are, each in exactly one file.
     static let tables = [
-        "system", "realms", "stations", "trunks", "routes", "numbers", "calls", "media", "qos", "log",
+        "system", "realms", "stations", "trunks", "routes", "numbers", "calls", "media", "qos", "signalling",
+        "log",
     ]
 
     /// Checks everything and reports every finding. Any bytes are safe.

@@ -17,6 +17,7 @@ struct SectionDecoder {
     var calls = CallsConfiguration()
     var media = MediaConfiguration()
     var qos = QoSConfiguration()
+    var signalling = SignallingConfiguration()
     var log = LogConfiguration()
 
     /// What is declared, also when its table has errors: a reference to it is no error of its own.
@@ -41,7 +42,8 @@ struct SectionDecoder {
         guard let system else { return nil }
         return BoxConfiguration(
             system: system, realms: realms, stations: stations, trunks: trunks, routes: routes.compactMap { $0 },
-            numbers: numbers, calls: calls, media: media, qos: qos, log: log)
+            numbers: numbers, calls: calls, media: media, qos: qos, signalling: signalling,
+            log: log)
     }
 
     /// `isComplete` is false when a file could not be read: then nothing is missing for sure.
@@ -67,6 +69,7 @@ struct SectionDecoder {
         if let reader = section("calls") { decodeCalls(reader) }
         if let reader = section("media") { decodeMedia(reader) }
         if let reader = section("qos") { qos.read(reader) }
+        if let reader = section("signalling") { signalling.read(reader) }
         if let reader = section("log") { decodeLog(reader) }
     }
 

@@ -38,6 +38,8 @@ package final class SignallingRing {
         package var damaged: UInt64 = 0
         /// Lost for want of a slot.
         package var lost: UInt64 = 0
+
+        package init() {}
     }
 
     private static let slotCount: UInt32 = 1024

@@ -180,7 +180,7 @@ struct FindingsTests {
             #"33:1: error: numbers.1313: is the same number as "+1313"; a leading + makes no difference"#),
         .init(
             "[system]", "[sytem]\n[log]\nlevel = \"loud\"\n[system]",
-            #"1:2: error: sytem: unknown table; did you mean "system"?; allowed: system, realms, stations, trunks, routes, numbers, calls, media, qos, log"#,
+            #"1:2: error: sytem: unknown table; did you mean "system"?; allowed: system, realms, stations, trunks, routes, numbers, calls, media, qos, signalling, log"#,
             #"3:9: error: log.level: "loud" is not allowed; expected one of "error", "warning", "notice", "info", "debug""#
         ),
     ]
@@ -289,6 +289,13 @@ struct FindingsTests {
         .init(
             "[numbers]", "[media]\ninactivity-timeout = \"5s\"\nsilence-event = \"6s\"\n[numbers]",
             "33:1: error: media.silence-event: 6s is more than inactivity-timeout (5s), so the event would never come"),
+        .init(
+            "[numbers]", "[signalling]\nreceive = \"rings\"\n[numbers]",
+            #"32:11: error: signalling.receive: "rings" is not allowed; did you mean "ring"?; expected one of "socket", "ring""#
+        ),
+        .init(
+            "[numbers]", "[signalling]\nring = true\n[numbers]",
+            "32:1: error: signalling.ring: unknown key; allowed here: receive"),
         .init(
             "[numbers]", "[qos]\nsignalling = \"preserve\"\nmedia = 64\nemergency = \"AF14\"\n[numbers]",
             "32:14: error: qos.signalling: the box writes its own messages, nothing is preserved; expected a class as "

@@ -126,9 +126,10 @@ struct RenderingTests {
         Change(
             "[numbers]",
             "[calls]\nmaximum = 10\n[media]\nsilence-event = \"500ms\"\n[qos]\nmedia = \"preserve\"\nemergency = 44\n"
-                + "[log]\nlevel = \"error\"\n[numbers]",
+                + "[signalling]\nreceive = \"ring\"\n[log]\nlevel = \"error\"\n[numbers]",
             "calls: maximum 120 → 10", "media: silence-event \"3s\" → \"500ms\"",
-            "qos: media \"EF\" → \"preserve\", emergency \"EF\" → \"VA\"", "log: level \"info\" → \"error\""),
+            "qos: media \"EF\" → \"preserve\", emergency \"EF\" → \"VA\"", "signalling: receive \"socket\" → \"ring\"",
+            "log: level \"info\" → \"error\""),
     ]
 
     @Test("says each change on one line, and back again", arguments: changes)
