@@ -19,7 +19,7 @@ extension CallEngineSettings {
                 uniqueKeysWithValues: configuration.stations.map { ($0.name, Station($0)) }),
             trunks: [String: Trunk](uniqueKeysWithValues: configuration.trunks.map { ($0.name, Trunk($0)) }),
             routes: configuration.routes.map {
-                Route(pattern: $0.pattern.description, strip: $0.strip, prepend: $0.prepend, trunks: $0.trunks)
+                Route(pattern: $0.pattern, strip: $0.strip, prepend: $0.prepend, trunks: $0.trunks)
             },
             numbers: [String: [String]](
                 configuration.numbers.map { ("+" + $0.digits, $0.stations) }, uniquingKeysWith: { first, _ in first }),

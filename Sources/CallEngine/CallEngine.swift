@@ -71,7 +71,6 @@ package struct CallEngine: Sendable {
     }
 
     package private(set) var settings: CallEngineSettings
-    var routes: [CompiledRoute]
     var random: RandomSource
     var transactions: TransactionLayer
     var registrar: Registrar
@@ -101,7 +100,6 @@ package struct CallEngine: Sendable {
         self.settings = settings
         self.random = random
         self.hash = hash
-        routes = Self.compile(settings.routes)
         transactions = TransactionLayer(endpoints: Self.endpoints(settings), random: self.random.fork())
         registrar = Registrar()
         digest = DigestServer(
@@ -164,7 +162,6 @@ package struct CallEngine: Sendable {
         new.domain = old.domain
         new.digestAlgorithms = old.digestAlgorithms
         settings = new
-        routes = Self.compile(new.routes)
         media.reconfigure(realms: Self.mediaRealms(new), settings: new.media, at: now)
         reconfigureStations(from: old, at: now)
         reconfigureTrunks(from: old, at: now)

@@ -156,15 +156,14 @@ package struct CallEngineSettings: Equatable, Sendable {
 
     /// Station to trunk: the first route whose pattern matches the dialled digits is taken.
     package struct Route: Equatable, Sendable {
-        /// As in the configuration: `9NXXXXXX`; see `DialPattern`.
-        package var pattern: String
+        package var pattern: DialPattern
         /// So many leading characters are removed, then `prepend` is put in front.
         package var strip: Int
         package var prepend: String
         /// Tried in this order.
         package var trunks: [String]
 
-        package init(pattern: String, strip: Int = 0, prepend: String = "", trunks: [String]) {
+        package init(pattern: DialPattern, strip: Int = 0, prepend: String = "", trunks: [String]) {
             self.pattern = pattern
             self.strip = strip
             self.prepend = prepend

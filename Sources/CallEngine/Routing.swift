@@ -23,20 +23,6 @@ enum RoutingResult: Sendable {
 // Routing decides where; admission (CallEngine+Admission) decides whether. Emergency calls will keep the first and
 // skip the second.
 extension CallEngine {
-    /// A route with its pattern compiled.
-    struct CompiledRoute: Sendable {
-        let pattern: DialPattern
-        let route: CallEngineSettings.Route
-    }
-
-    /// A route whose pattern cannot be read matches nothing; the configuration has refused it before.
-    static func compile(_ routes: [CallEngineSettings.Route]) -> [CompiledRoute] {
-        routes.compactMap { route in
-            guard let pattern = try? DialPattern(parsing: route.pattern) else { return nil }
-            return CompiledRoute(pattern: pattern, route: route)
-        }
-    }
-
     /// The user part of the Request-URI, and of a tel URI its number; nil for a scheme or host we do not serve.
     func dialledUser(of request: SIPRequest, realm: RealmID) -> RoutingURI {
         switch request.requestURI {
@@ -75,11 +61,8 @@ extension CallEngine {
         if let users = DialledNumber.lookUp(number, in: settings.numbers) {
             return ring(users, except: caller, at: callerPath)
         }
-        for compiled in routes where compiled.pattern.matches(number) {
-            let route = compiled.route
-            return trunkTargets(route.trunks, number: route.prepend + number.dropFirst(route.strip))
-        }
-        return .refused(404)
+        guard let route = settings.routes.first(where: { $0.pattern.matches(number) }) else { return .refused(404) }
+        return trunkTargets(route.trunks, number: route.prepend + number.dropFirst(route.strip))
     }
 
     private func routeFromTrunk(

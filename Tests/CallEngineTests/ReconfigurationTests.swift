@@ -132,7 +132,7 @@ struct ReconfigurationTests {
         let (first, third) = (bed.carrier(), bed.carrier("203.0.113.40"))
         bed.reconfigure {
             $0.trunks["carrier-c"] = .init(realm: Testbed.wan, peer: Testbed.address("203.0.113.40"), health: nil)
-            $0.routes = [.init(pattern: "7NXX", strip: 1, prepend: "00", trunks: ["carrier-c"])]
+            $0.routes = [.matching("7NXX", strip: 1, prepend: "00", trunks: ["carrier-c"])]
         }
         try phone.invite("95550123", offer: sdp("192.0.2.11", 4_000))
         _ = try phone.take(404)

@@ -17,13 +17,13 @@ struct RoutingTests {
     private static func bed() -> Testbed {
         Testbed {
             $0.routes = [
-                .init(pattern: "9NXXXXXX", strip: 1, prepend: "+1313", trunks: ["carrier-a"]),
-                .init(pattern: "91ZXXNXXXXXX", strip: 1, prepend: "+", trunks: ["carrier-b"]),
-                .init(pattern: "9011.", strip: 4, prepend: "+", trunks: ["carrier-b"]),
-                .init(pattern: "[3-5]XX", trunks: ["carrier-a"]),
-                .init(pattern: "*7!", strip: 2, prepend: "0", trunks: ["carrier-a"]),
-                .init(pattern: "+49.", trunks: ["carrier-a"]),
-                .init(pattern: "666", trunks: ["carrier-x"]),
+                .matching("9NXXXXXX", strip: 1, prepend: "+1313", trunks: ["carrier-a"]),
+                .matching("91ZXXNXXXXXX", strip: 1, prepend: "+", trunks: ["carrier-b"]),
+                .matching("9011.", strip: 4, prepend: "+", trunks: ["carrier-b"]),
+                .matching("[3-5]XX", trunks: ["carrier-a"]),
+                .matching("*7!", strip: 2, prepend: "0", trunks: ["carrier-a"]),
+                .matching("+49.", trunks: ["carrier-a"]),
+                .matching("666", trunks: ["carrier-x"]),
             ]
         }
     }

@@ -62,8 +62,8 @@ final class Testbed {
                 "carrier-b": .init(realm: wan, peer: address("203.0.113.20"), health: nil),
             ],
             routes: [
-                .init(pattern: "9NXXXXXX", strip: 1, prepend: "+1313", trunks: ["carrier-a", "carrier-b"]),
-                .init(pattern: "8NXXXXXX", strip: 1, prepend: "+1313", trunks: ["carrier-a"]),
+                .matching("9NXXXXXX", strip: 1, prepend: "+1313", trunks: ["carrier-a", "carrier-b"]),
+                .matching("8NXXXXXX", strip: 1, prepend: "+1313", trunks: ["carrier-a"]),
             ],
             numbers: ["+13135550101": ["2001"], "+13135550100": ["2001", "2002"]])
     }
@@ -209,5 +209,16 @@ func sdp(
 extension Testbed {
     func counter(_ name: String) -> UInt64? {
         engine.status(at: now).counters.first { $0.name == name }?.value
+    }
+}
+
+extension CallEngineSettings.Route {
+    /// A route with its pattern as people write it.
+    static func matching(_ pattern: String, strip: Int = 0, prepend: String = "", trunks: [String]) -> Self {
+        do throws(DialPattern.ParseError) {
+            return Self(pattern: try DialPattern(parsing: pattern), strip: strip, prepend: prepend, trunks: trunks)
+        } catch {
+            preconditionFailure("\(pattern) is no pattern: \(error)")
+        }
     }
 }

@@ -105,6 +105,7 @@ struct EngineWorld {
         func realm(_ role: CallEngineSettings.RealmRole, _ endpoint: String, _ ports: ClosedRange<UInt16>)
             -> CallEngineSettings.Realm
         { CallEngineSettings.Realm(role: role, endpoint: TransportAddress(endpoint)!, mediaPorts: ports) }
+        func pattern(_ text: String) -> DialPattern { (try? DialPattern(parsing: text))! }
         let credentials = CallEngineSettings.Credentials(username: "box7", password: "secret")
         return CallEngineSettings(
             domain: "branch.example",
@@ -130,8 +131,8 @@ struct EngineWorld {
                     reliableProvisional: .required),
             ],
             routes: [
-                .init(pattern: "9NXXXXXX", strip: 1, prepend: "+1313", trunks: ["alpha", "beta"]),
-                .init(pattern: "8.", strip: 1, trunks: ["beta"]),
+                .init(pattern: pattern("9NXXXXXX"), strip: 1, prepend: "+1313", trunks: ["alpha", "beta"]),
+                .init(pattern: pattern("8."), strip: 1, trunks: ["beta"]),
             ],
             numbers: ["+13135550101": ["2001"], "+13135550102": ["2001", "2002", "2003"], "+13135550103": ["2003"]],
             calls: .init(maximum: 12))
