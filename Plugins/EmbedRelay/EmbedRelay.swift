@@ -9,9 +9,10 @@ struct EmbedRelay: BuildToolPlugin {
     func createBuildCommands(context: PluginContext, target: any Target) throws -> [Command] {
         let sources = context.package.directoryURL.appending(path: "Sources/CFastPath")
         let source = sources.appending(path: "BPF/relay.bpf.c")
-        let headers = [
-            "BPF/relay_core.h", "BPF/relay_host.h", "BPF/shield.h", "include/FlowTable.h", "include/ShieldTable.h",
-        ].map { sources.appending(path: $0) }
+        let headers = try ["BPF", "include"].flatMap { folder in
+            try FileManager.default.contentsOfDirectory(
+                at: sources.appending(path: folder), includingPropertiesForKeys: nil)
+        }.filter { $0.pathExtension == "h" }.sorted { $0.path < $1.path }
         let object = context.pluginWorkDirectoryURL.appending(path: "relay.bpf.o")
         let embedded = context.pluginWorkDirectoryURL.appending(path: "RelayObject.swift")
         // The loader reads BTF, not DWARF; where the toolchain has no objcopy the object is merely larger.

@@ -53,7 +53,7 @@ final class MediaFlows {
     private func applyToKernel(_ flow: MediaFlow) -> Bool {
         guard let fastPath else { return false }
         do throws(FastPathError) {
-            // Unsupported means the sockets relay it: mixed address families, an interface without the program.
+            // Unsupported means the sockets relay it: a full table, an interface without the program.
             return try fastPath.apply(flow) == .applied
         } catch {
             refusals += 1

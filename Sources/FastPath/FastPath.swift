@@ -85,7 +85,7 @@ package final class FastPath {
                 relay_flow_key(flow.local), relay_flow(flow, counterIndex: index, generation: generation))
             return .applied
         }
-        switch flow.local.address.family {
+        switch flow.rewrittenSource.address.family {
         case .v4: try routeLookupV4.permit()
         case .v6: try routeLookupV6.permit()
         }

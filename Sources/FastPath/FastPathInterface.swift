@@ -116,7 +116,7 @@ package enum FastPathResult: Hashable, Sendable {
     case unsupported(Reason)
 
     package enum Reason: String, Hashable, Sendable {
-        /// IPv4 on one side and IPv6 on the other.
+        /// IPv4 and IPv6 on the same side.
         case mixedFamilies
         /// More mappings than fit, a number above 127, or a mapping on RTCP.
         case payloadTypes

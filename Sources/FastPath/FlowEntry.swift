@@ -97,6 +97,13 @@ extension relay_flow {
         kind = UInt8(flow.kind == .rtp ? RELAY_FLOW_RTP.rawValue : RELAY_FLOW_RTCP.rawValue)
         wrong_source = UInt8(
             flow.wrongSource == .drop ? RELAY_WRONG_SOURCE_DROP.rawValue : RELAY_WRONG_SOURCE_PASS.rawValue)
+        let translation: relay_translation =
+            switch (flow.local.address.family, flow.rewrittenSource.address.family) {
+            case (.v4, .v4), (.v6, .v6): RELAY_TRANSLATION_NONE
+            case (.v4, .v6): RELAY_TRANSLATION_V4_TO_V6
+            case (.v6, .v4): RELAY_TRANSLATION_V6_TO_V4
+            }
+        self.translation = UInt8(translation.rawValue)
         counter_index = counterIndex
         self.generation = generation
         payload_type_count = UInt8(flow.payloadTypes.count)
@@ -110,7 +117,9 @@ extension relay_flow {
         guard ends.allSatisfy({ $0.port != 0 && !$0.address.isUnspecified && !$0.address.isMulticast }) else {
             return .address
         }
-        guard Set(ends.map(\.address.family)).count == 1 else { return .mixedFamilies }
+        guard flow.acceptedSource.address.family == flow.local.address.family,
+            flow.rewrittenSource.address.family == flow.rewrittenDestination.address.family
+        else { return .mixedFamilies }
         guard flow.payloadTypes.count <= MediaFlow.payloadTypeMappingCountMax,
             flow.payloadTypes.allSatisfy({ $0.from < 128 && $0.to < 128 }),
             flow.kind == .rtp || flow.payloadTypes.isEmpty

@@ -46,6 +46,8 @@ struct FixtureTests {
         var output: @Sendable (inout Frame) -> Void = { _ in }
         /// The tag wan0 sends with; 0 for none.
         var egressTag: UInt16 = 0
+        /// Leaves in the other family.
+        var translated = false
         var hairpin = false
         var wanKnown = true
         var end = End.relayed
@@ -205,6 +207,72 @@ struct FixtureTests {
             }, egressTag: 4094),
         Fixture(name: "two tags", hooks: [.xdp], input: { $0.tags = [10, 11] }, end: .passed, outcome: nil),
 
+        // From one family to the other
+        Fixture(name: "translated", translated: true),
+        Fixture(name: "translated, twelve bytes", input: { $0.payload = Frame.rtp(speech: 0) }, translated: true),
+        Fixture(name: "translated, odd length", input: { $0.payload = Frame.rtp(speech: 33) }, translated: true),
+        Fixture(
+            name: "translated, RTCP", flow: { $0.kind = .rtcp }, input: { $0.payload = Frame.rtcp() }, translated: true),
+        Fixture(
+            name: "translated, mapped", flow: mapping, input: { $0.payload = Frame.rtp(type: 96) },
+            output: { $0.payload = Frame.rtp(type: 101) }, translated: true),
+        Fixture(name: "translated, two hops left", input: { $0.hops = 2 }, translated: true),
+        Fixture(
+            name: "translated, last hop", input: { $0.hops = 1 }, translated: true, end: .passed,
+            outcome: .passedTimeToLive),
+        Fixture(
+            name: "translated, class and ECN kept", input: { $0.trafficClass = 0xA7 },
+            output: { $0.trafficClass = 0xA7 }, translated: true),
+        Fixture(
+            name: "translated, class set, ECN kept", flow: { $0.trafficClass = .set(.classSelector5) },
+            input: { $0.trafficClass = 0x1B }, output: { $0.trafficClass = 0xA3 }, translated: true),
+        Fixture(
+            name: "translated, damaged checksum stays damaged", input: { $0.checksum = .damaged(by: 0x1234) },
+            translated: true),
+        Fixture(
+            name: "translated, no checksum: made in a frame", families: [.v4], hooks: [.xdp],
+            input: { $0.checksum = .zero }, output: { $0.checksum = .finished }, translated: true),
+        Fixture(
+            name: "translated, no checksum, odd, mapped", families: [.v4], hooks: [.xdp], flow: mapping,
+            input: {
+                $0.payload = Frame.rtp(type: 96, speech: 33)
+                $0.checksum = .zero
+            },
+            output: {
+                $0.payload = Frame.rtp(type: 101, speech: 33)
+                $0.checksum = .finished
+            }, translated: true),
+        Fixture(
+            name: "translated, no checksum: not in a buffer", families: [.v4], hooks: [.tc],
+            input: { $0.checksum = .zero }, translated: true, end: .passed, outcome: .passedUnusual),
+        Fixture(
+            name: "translated, unfinished", hooks: [.xdp], input: { $0.checksum = .unfinished },
+            output: { $0.checksum = .finished }, translated: true),
+        Fixture(
+            name: "translated, tag in", hooks: [.xdp], input: { $0.tags = [10] }, output: { $0.tags = [] },
+            translated: true),
+        Fixture(
+            name: "translated, tag out", hooks: [.xdp], output: { $0.tags = [20] }, egressTag: 20, translated: true),
+        Fixture(
+            name: "translated, tag in and out, padded", hooks: [.xdp],
+            input: {
+                $0.tags = [0xA00A]
+                $0.payload = Frame.rtp(speech: 0)
+                $0.padding = [1, 2, 3]
+            }, output: { $0.tags = [0xA014] }, egressTag: 20, translated: true),
+        Fixture(
+            name: "translated, grows to the limit", families: [.v4],
+            input: { $0.payload = Frame.rtp(speech: 1440) }, translated: true),
+        Fixture(
+            name: "translated, grows beyond the limit", families: [.v4],
+            input: { $0.payload = Frame.rtp(speech: 1441) }, translated: true, end: .passed, outcome: .passedTooLarge),
+        Fixture(
+            name: "translated, shrinks to the limit", families: [.v6],
+            input: { $0.payload = Frame.rtp(speech: 1460) }, translated: true),
+        Fixture(
+            name: "translated, wrong port", input: { $0.source.port += 1 }, translated: true, end: .dropped,
+            outcome: .droppedWrongSource),
+
         // Wrong source
         Fixture(name: "wrong port, drop", input: { $0.source.port += 1 }, end: .dropped, outcome: .droppedWrongSource),
         Fixture(
@@ -347,6 +415,10 @@ struct FixtureTests {
             flow.rewrittenSource = .init(ends.boxLAN.address, 20002)
             flow.rewrittenDestination = .init(ends.phone.address, 4002)
         }
+        if fixture.translated {
+            let other = Topology.Ends(sample.family == .v4 ? .v6 : .v4)
+            (flow.rewrittenSource, flow.rewrittenDestination) = (other.boxWAN, other.carrier)
+        }
         fixture.flow(&flow)
         #expect(try bench.topology.apply(flow, to: fastPath) == .applied)
         defer { fastPath.remove(flow.local) }
@@ -361,6 +433,10 @@ struct FixtureTests {
         expected.destinationMAC = fixture.hairpin ? Topology.lan : Topology.wan
         expected.sourceMAC = fixture.hairpin ? Topology.lan0 : Topology.wan0
         expected.hops = input.hops &- 1
+        if fixture.translated {
+            expected.padding = input.padding
+            (expected.identification, expected.fragment, expected.flowLabel) = (0, 0x4000, 0)
+        }
         fixture.output(&expected)
 
         let packet = input.bytes

@@ -35,6 +35,13 @@ struct FlowEntryTests {
         Case(description: "port 0", reason: .address) { $0.rewrittenDestination.port = 0 },
         Case(description: "multicast", reason: .address) { $0.rewrittenDestination.address = .v4(0xE000_0001) },
         Case(description: "unspecified", reason: .address) { $0.acceptedSource.address = .v4(0) },
+        Case(description: "IPv4 to IPv6", reason: nil) {
+            $0.rewrittenSource.address = .v6(1, 1)
+            $0.rewrittenDestination.address = .v6(1, 2)
+        },
+        Case(description: "mixed families on one side", reason: .mixedFamilies) {
+            $0.acceptedSource.address = .v6(1, 1)
+        },
         Case(description: "mixed families", reason: .mixedFamilies) { $0.rewrittenSource.address = .v6(1, 1) },
     ]
 

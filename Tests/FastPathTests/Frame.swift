@@ -34,6 +34,10 @@ struct Frame: Sendable {
     var checksum = Checksum.finished
     /// IPv4 flags and offset.
     var fragment: UInt16 = 0x4000
+    /// IPv4
+    var identification: UInt16 = 0xBEEF
+    /// IPv6, 20 bits
+    var flowLabel: UInt32 = 0x51234
     /// IPv4 options: a multiple of four bytes.
     var options: [UInt8] = []
     /// An IPv6 extension header between IP and UDP.
@@ -75,11 +79,12 @@ struct Frame: Sendable {
         let behind = extensionHeader.count + 8 + payload.count
         if source.address.family == .v6 {
             let next: UInt8 = extensionHeader.isEmpty ? 17 : 60
-            return [0x60 | trafficClass >> 4, trafficClass << 4 | 0x5, 0x12, 0x34] + big(UInt16(behind))
+            let word = 0x6000_0000 | UInt32(trafficClass) << 20 | flowLabel
+            return big(UInt16(word >> 16)) + big(UInt16(word & 0xFFFF)) + big(UInt16(behind))
                 + [next, hops] + source.address.bytes + destination.address.bytes
         }
         var header: [UInt8] = [0x45 + UInt8(options.count / 4), trafficClass]
-        header += big(UInt16(20 + options.count + behind)) + big(0xBEEF) + big(fragment) + [hops, 17, 0, 0]
+        header += big(UInt16(20 + options.count + behind)) + big(identification) + big(fragment) + [hops, 17, 0, 0]
         header += source.address.bytes + destination.address.bytes + options
         header.replaceSubrange(10..<12, with: big(~Self.sum(header)))
         return header

@@ -25,7 +25,11 @@ struct LiveTests {
         let path: Path
         let family: IPAddress.Family
         let checksum: SenderChecksum
-        var testDescription: String { "\(path), \(family), checksum \(checksum)" }
+        /// The carrier's side has the other family.
+        var isTranslated = false
+        var testDescription: String {
+            "\(path), \(family)\(isTranslated ? ", translated" : ""), checksum \(checksum)"
+        }
     }
 
     static let cases: [Case] = Path.allCases.flatMap { path in
@@ -33,6 +37,9 @@ struct LiveTests {
             SenderChecksum.allCases.filter { family == .v4 || $0 != .none }.map {
                 Case(path: path, family: family, checksum: $0)
             }
+                + [SenderChecksum.unfinished, .finishedByBox, .finished].map {
+                    Case(path: path, family: family, checksum: $0, isTranslated: true)
+                }
         }
     }
 
@@ -55,7 +62,9 @@ struct LiveTests {
     func bothWays(_ sample: Case) throws {
         let topology = try Topology()
         let fastPath = try Self.start(sample.path, topology)
-        let ends = Topology.Ends(sample.family)
+        let ends = Topology.Ends(
+            sample.family, far: sample.isTranslated ? (sample.family == .v4 ? .v6 : .v4) : sample.family)
+        let sizes: IPAddress.Family = sample.isTranslated ? .v6 : sample.family  // what fits both ways
         var outward = ends.outward
         outward.payloadTypes = [.init(from: 96, to: 101)]
         #expect(try topology.apply(outward, to: fastPath) == .applied)
@@ -79,8 +88,8 @@ struct LiveTests {
         var byteCount = (outward: 0, inward: 0)
         for index in 0..<count {
             let (there, back) = (
-                Self.packet(index, type: index % 2 == 0 ? 96 : 8, family: sample.family),
-                Self.packet(index + 5, type: 96, family: sample.family)
+                Self.packet(index, type: index % 2 == 0 ? 96 : 8, family: sizes),
+                Self.packet(index + 5, type: 96, family: sizes)
             )
             try phone.send(there, to: ends.boxLAN)
             try carrier.send(back, to: ends.boxWAN)

@@ -24,12 +24,14 @@ final class Topology {
         let carrier: TransportAddress
         var description: String { phone.address.family.rawValue }
 
-        init(_ family: IPAddress.Family, offset: UInt16 = 0) {
+        /// `far` is the family of the carrier's side.
+        init(_ family: IPAddress.Family, far: IPAddress.Family? = nil, offset: UInt16 = 0) {
             let v4 = family == .v4
+            let farV4 = (far ?? family) == .v4
             phone = .init(v4 ? .v4(0xC000_020A) : .v6(0x2001_0db8_0001_0000, 0xA), 4000 + offset)
             boxLAN = .init(v4 ? .v4(0xC000_0201) : .v6(0x2001_0db8_0001_0000, 1), 20000 + offset)
-            boxWAN = .init(v4 ? .v4(0xC633_6401) : .v6(0x2001_0db8_0002_0000, 1), 30000 + offset)
-            carrier = .init(v4 ? .v4(0xC633_640A) : .v6(0x2001_0db8_0002_0000, 0xA), 5000 + offset)
+            boxWAN = .init(farV4 ? .v4(0xC633_6401) : .v6(0x2001_0db8_0002_0000, 1), 30000 + offset)
+            carrier = .init(farV4 ? .v4(0xC633_640A) : .v6(0x2001_0db8_0002_0000, 0xA), 5000 + offset)
         }
 
         var outward: MediaFlow {

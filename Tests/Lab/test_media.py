@@ -47,21 +47,45 @@ class Datapath:
         self.assert_hairpin(watched[0].stop(), [self.lab.phone("2001")], [self.lab.phone("2003")])
 
 
+class Translated:
+    """An IPv6 phone and an IPv4 trunk: both directions are translated, in the kernel."""
+
+    def test_families(self):
+        """speech IPv6 station ⇄ IPv4 trunk goes through the kernel, with checksums the far kernel accepts"""
+        endpoint = self.lab.carrier(Called(audio=self.lab.noise(SPEECH)), digest=False)
+        self.addCleanup(endpoint.kill)
+        before = relayed(self.lab.daemon)
+        refused = [self.refused(namespace) for namespace in (self.lab.network.phones, self.lab.network.carrier)]
+        there, back = self.assert_calls_with_speech(
+            self.lab.caller(user="2006", audio=self.lab.noise(SPEECH), hold=HOLD), calls=3, user="2006")
+        after = relayed(self.lab.daemon)
+        self.assertGreaterEqual(after["lan0"] - before["lan0"], there.sent * 0.9)
+        self.assertGreaterEqual(after["wan0"] - before["wan0"], back.sent * 0.9)
+        self.assertEqual([self.refused(namespace) for namespace in (self.lab.network.phones, self.lab.network.carrier)],
+                         refused, "datagrams with a wrong checksum")
+
+    @staticmethod
+    def refused(namespace):
+        """Headers or datagrams the far kernel took for damaged."""
+        text = namespace.run("nstat", "-asz", "IpInHdrErrors", "UdpInCsumErrors", "Ip6InHdrErrors", "Udp6InCsumErrors")
+        return {line.split()[0]: int(line.split()[1]) for line in text.splitlines() if not line.startswith("#")}
+
+
 TRUNK_ALONE = dict(health_interval=None, registration=False, trunk_b=False)
 
 
-class TC(Datapath, LabTest):
+class TC(Datapath, Translated, LabTest):
     kind = "tc"
     configuration = dict(datapath="tc", **TRUNK_ALONE)  # checksums left to the virtual NIC
 
 
-class TCFinishedChecksums(Datapath, LabTest):
+class TCFinishedChecksums(Datapath, Translated, LabTest):
     kind = "tc"
     offload = False
     configuration = dict(datapath="tc", **TRUNK_ALONE)
 
 
-class XDP(Datapath, LabTest):
+class XDP(Datapath, Translated, LabTest):
     kind = "xdp"
     offload = False
     configuration = dict(datapath="xdp", **TRUNK_ALONE)

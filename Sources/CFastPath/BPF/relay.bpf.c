@@ -5,6 +5,7 @@
 
 #include "relay_host.h"
 #include "shield.h"
+#include "translate.h"
 
 struct vlan_tag {
 	__be16 control; // priority, drop eligible, identifier
@@ -60,6 +61,27 @@ __attribute__((noinline)) int sum_frame(struct xdp_md *context, __u32 offset, __
 	return fold((sum & 0xffff) + (sum >> 16));
 }
 
+/// Makes room for the other family's header, or takes it away, and puts it in place. A function of its own for its stack,
+/// which adds up with the caller's only.
+static __attribute__((noinline)) enum relay_outcome translate_frame(struct xdp_md *context, const struct plan *plan,
+								     bool tagged, bool tag_out)
+{
+	const __u32 tag_byte_count = sizeof(struct vlan_tag);
+	void *network = (void *)(long)context->data + sizeof(struct ethhdr) + (tagged ? tag_byte_count : 0);
+	void *end = (void *)(long)context->data_end;
+	int growth = header_growth(plan) + (tag_out ? (int)tag_byte_count : 0) - (tagged ? (int)tag_byte_count : 0);
+	union ip_header header;
+
+	if (network + (plan->is_v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr)) > end)
+		return RELAY_PASSED_UNUSUAL;
+	make_header(&header, network, plan);
+	if (bpf_xdp_adjust_head(context, -growth))
+		return RELAY_PASSED_UNUSUAL;
+	network = (void *)(long)context->data + sizeof(struct ethhdr) + (tag_out ? tag_byte_count : 0);
+	end = (void *)(long)context->data_end;
+	return place_header(network, end, &header, plan) ? RELAY_RELAYED : RELAY_DROPPED_NO_ROOM;
+}
+
 static __always_inline int xdp_relay(struct xdp_md *context, enum relay_outcome *outcome)
 {
 	void *data = (void *)(long)context->data, *end = (void *)(long)context->data_end;
@@ -95,36 +117,49 @@ static __always_inline int xdp_relay(struct xdp_md *context, enum relay_outcome 
 	udp = network + (plan.is_v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr));
 	if ((void *)(udp + 1) > end)
 		return XDP_PASS;
-	if (udp->check && looks_unfinished(udp, plan.flow)) {
+	__u16 no_sum = !udp->check; // IPv6 wants one (RFC 8200 §8.1)
+	if (no_sum ? is_translated(&plan) : looks_unfinished(udp, plan.flow)) {
 		// A frame carries no note that its checksum is unfinished, and nobody will finish it after us: veth
 		// hands over the sender's frame as it is.
+		__u16 pseudo_header = no_sum ? pseudo_header_sum(udp, plan.flow) : 0;
 		sum = sum_frame(context, (void *)udp - (void *)ethernet, plan.udp_byte_count);
 		if (sum < 0) {
 			*outcome = RELAY_PASSED_UNUSUAL;
 			return XDP_PASS;
 		}
+		sum = fold(sum + pseudo_header);
 	}
 
-	// The only other step that may fail, hence before the first write: make or remove room for a tag.
+	// The only other step that may fail, hence before the first write: room for another header or a tag.
 	const struct relay_next_hop *next_hop = &plan.counters->next_hop;
 	bool tag_out = next_hop->vlan != 0;
-	if (tagged != tag_out) {
-		if (bpf_xdp_adjust_head(context, tagged ? (int)sizeof(*tag) : -(int)sizeof(*tag))) {
+	int growth = ((int)tag_out - (int)tagged) * (int)sizeof(*tag);
+	if (is_translated(&plan)) {
+		*outcome = translate_frame(context, &plan, tagged, tag_out);
+		if (*outcome != RELAY_RELAYED)
+			return *outcome <= RELAY_LAST_DROPPED ? XDP_DROP : XDP_PASS;
+		protocol = bpf_htons(plan.leaves_as_v6 ? ETH_P_IPV6 : ETH_P_IP);
+		data = (void *)(long)context->data;
+		end = (void *)(long)context->data_end;
+		network = data + sizeof(*ethernet) + (tag_out ? sizeof(*tag) : 0);
+	} else {
+		if (growth && bpf_xdp_adjust_head(context, -growth)) {
 			*outcome = RELAY_PASSED_UNUSUAL;
 			return XDP_PASS;
 		}
 		data = (void *)(long)context->data;
 		end = (void *)(long)context->data_end;
+		network = data + sizeof(*ethernet) + (tag_out ? sizeof(*tag) : 0);
+		if (!rewrite_header(network, end, &plan))
+			return XDP_DROP;
 	}
 	ethernet = data;
-	network = ethernet + 1;
-	if (network > end)
+	if ((void *)(ethernet + 1) > end)
 		return XDP_DROP;
 	address_frame(ethernet, &plan);
 	if (tag_out) {
-		tag = network;
-		network = tag + 1;
-		if (network > end)
+		tag = (void *)(ethernet + 1);
+		if ((void *)(tag + 1) > end)
 			return XDP_DROP;
 		ethernet->h_proto = bpf_htons(ETH_P_8021Q);
 		tag->control = (control & ~bpf_htons(VLAN_IDENTIFIER_MASK)) | bpf_htons(next_hop->vlan);
@@ -133,7 +168,7 @@ static __always_inline int xdp_relay(struct xdp_md *context, enum relay_outcome 
 		ethernet->h_proto = protocol;
 	}
 
-	difference = rewrite(network, end, &plan, &udp);
+	difference = rewrite_datagram(network, end, &plan, &udp);
 	if (!udp)
 		return XDP_DROP;
 	finish_frame_checksum(udp, difference, sum, plan.flow);
@@ -159,7 +194,7 @@ static __always_inline void finish_buffer_checksum(struct __sk_buff *buffer, str
 						   const struct plan *plan)
 {
 	__u32 offset = sizeof(struct ethhdr) + offsetof(struct udphdr, check) +
-		       (plan->is_v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr));
+		       (plan->leaves_as_v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr));
 	__u16 old = udp->check;
 
 	if (old && looks_unfinished(udp, plan->flow)) {
@@ -173,10 +208,32 @@ static __always_inline void finish_buffer_checksum(struct __sk_buff *buffer, str
 		update_checksum(udp, difference + plan->flow->address_difference);
 		difference += (__u16)~old + (__u32)udp->check;
 	}
-	// The IPv4 header sums to the same before and after; the IPv6 header does not.
-	if (plan->is_v6)
+	// The IPv4 header sums to the same before and after; the IPv6 header does not. A new header is accounted for.
+	if (plan->is_v6 && plan->leaves_as_v6)
 		difference += (__u32)plan->flow->header_difference + plan->class_difference;
 	bpf_csum_update(buffer, fold(difference));
+}
+
+/// Puts the other family's header in place, in front of the datagram as it came. The kernel does it, since the offsets
+/// of a checksum to be finished later and the sum over the packet must follow.
+static __always_inline enum relay_outcome translate_buffer(struct __sk_buff *buffer, const void *network,
+							   const struct plan *plan)
+{
+	const struct udphdr *udp = network + (plan->is_v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr));
+	union ip_header header;
+	long error;
+
+	// The sum IPv6 wants would have to be made over pages: user space does.
+	if (!udp->check)
+		return RELAY_PASSED_UNUSUAL;
+	make_header(&header, network, plan);
+	if (bpf_skb_change_proto(buffer, bpf_htons(plan->leaves_as_v6 ? ETH_P_IPV6 : ETH_P_IP), 0))
+		return RELAY_PASSED_UNUSUAL;
+	error = plan->leaves_as_v6 ? bpf_skb_store_bytes(buffer, sizeof(struct ethhdr), &header, sizeof(header.v6),
+							 BPF_F_RECOMPUTE_CSUM)
+				   : bpf_skb_store_bytes(buffer, sizeof(struct ethhdr), &header, sizeof(header.v4),
+							 BPF_F_RECOMPUTE_CSUM);
+	return error ? RELAY_DROPPED_NO_ROOM : RELAY_RELAYED;
 }
 
 static __always_inline int tc_relay(struct __sk_buff *buffer, enum relay_outcome *outcome)
@@ -214,8 +271,21 @@ static __always_inline int tc_relay(struct __sk_buff *buffer, enum relay_outcome
 		return *outcome <= RELAY_LAST_DROPPED ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 
 	struct ethhdr *ethernet = data;
+	if (is_translated(&plan)) {
+		*outcome = translate_buffer(buffer, ethernet + 1, &plan);
+		if (*outcome != RELAY_RELAYED)
+			return *outcome <= RELAY_LAST_DROPPED ? TC_ACT_SHOT : TC_ACT_UNSPEC;
+		data = (void *)(long)buffer->data;
+		end = (void *)(long)buffer->data_end;
+		ethernet = data;
+		if ((void *)(ethernet + 1) > end)
+			return TC_ACT_SHOT;
+		ethernet->h_proto = buffer->protocol;
+	} else if (!rewrite_header(ethernet + 1, end, &plan)) {
+		return TC_ACT_SHOT;
+	}
 	address_frame(ethernet, &plan);
-	difference = rewrite(ethernet + 1, end, &plan, &udp);
+	difference = rewrite_datagram(ethernet + 1, end, &plan, &udp);
 	if (!udp)
 		return TC_ACT_SHOT;
 	finish_buffer_checksum(buffer, udp, difference, &plan);

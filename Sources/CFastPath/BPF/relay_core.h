@@ -27,7 +27,7 @@
 /// What must lie in the linear part of a buffer behind the Ethernet header: IPv6, UDP, RTP.
 #define HEADERS_BYTE_COUNT (sizeof(struct ipv6hdr) + sizeof(struct udphdr) + RTP_BYTE_COUNT_MIN)
 
-/// What decide() found out, for rewrite().
+/// What decide() found out, for those who rewrite.
 struct plan {
 	struct relay_flow *flow;
 	struct relay_flow_counters *counters;
@@ -36,6 +36,7 @@ struct plan {
 	__u16 payload_word; // the first two payload bytes, as they will be
 	__u16 class_difference; // what the traffic class changes in a sum over the IP header
 	bool is_v6;
+	bool leaves_as_v6;
 };
 
 // The host: `context` is the engine's own, handed through.
@@ -94,6 +95,23 @@ static __always_inline __u16 fold(__u32 sum)
 static __always_inline __u16 updated(__u16 checksum, __u32 difference)
 {
 	return ~fold((__u16)~checksum + difference);
+}
+
+static __always_inline bool is_translated(const struct plan *plan)
+{
+	return plan->is_v6 != plan->leaves_as_v6;
+}
+
+/// The first two bytes of the IP header the packet leaves with: version and traffic class, in network order.
+static __always_inline __u16 leaving_class(const void *network, const struct plan *plan)
+{
+	__u16 word = *(const __u16 *)network;
+
+	// The class lies four bits apart in the two families; of an IPv6 header's flow label nothing is kept.
+	if (is_translated(plan))
+		word = plan->is_v6 ? bpf_htons(0x4500 | (bpf_ntohs(word) >> 4 & 0xff))
+				   : bpf_htons(0x6000 | (bpf_ntohs(word) & 0xff) << 4);
+	return (word & plan->flow->class_keep) | plan->flow->class_set;
 }
 
 static __always_inline bool same_address(const __u8 *left, const __u8 *right)
@@ -243,6 +261,12 @@ static __always_inline enum relay_outcome decide(void *context, void *network, v
 	if (hops <= 1)
 		return RELAY_PASSED_TTL;
 
+	plan->leaves_as_v6 = plan->is_v6;
+	if (plan->flow->translation) {
+		plan->leaves_as_v6 = !plan->is_v6;
+		packet_byte_count += plan->leaves_as_v6 ? sizeof(*v6) - sizeof(*v4) : -(sizeof(*v6) - sizeof(*v4));
+	}
+
 	struct relay_next_hop *next_hop = &plan->counters->next_hop;
 	plan->now = host_now(context);
 	if (next_hop->generation == plan->flow->generation && plan->now < next_hop->expiry &&
@@ -260,69 +284,81 @@ static __always_inline void count_relayed(struct plan *plan)
 	plan->counters->last_arrival = plan->now;
 }
 
+/// The sum of the pseudo-header (RFC 768) the packet came with.
+static __always_inline __u16 pseudo_header_sum(const struct udphdr *udp, const struct relay_flow *flow)
+{
+	return fold((__u32)flow->pseudo_header_sum + udp->len);
+}
+
 /// True if the UDP checksum is what the stack leaves for a device to finish: the pseudo-header's sum, not inverted.
 /// A finished checksum looks like it once in 65535 packets; then whoever asks recomputes it, which is right too.
 static __always_inline bool looks_unfinished(const struct udphdr *udp, const struct relay_flow *flow)
 {
-	return udp->check == fold((__u32)flow->pseudo_header_sum + udp->len);
-}
-
-/// What the outgoing traffic class is, given the first two bytes of an IP header.
-static __always_inline __u16 classed(__u16 word, const struct relay_flow *flow)
-{
-	return (word & flow->class_keep) | flow->class_set;
+	return udp->check == pseudo_header_sum(udp, flow);
 }
 
 /// Sets the traffic class (RFC 2474 §3) and keeps what that changes in the header's sum: not constant, as ECN stays.
 static __always_inline void set_class(__u16 *first, struct plan *plan)
 {
-	__u16 word = classed(*first, plan->flow);
+	__u16 word = (*first & plan->flow->class_keep) | plan->flow->class_set;
 
 	plan->class_difference = fold((__u16)~*first + (__u32)word);
 	*first = word;
 }
 
-/// Rewrites the IP header, the ports and the payload type, not the UDP checksum.
-/// Returns the difference this makes to ports and payload; false in `ok` only to please the verifier.
-static __always_inline __u32 rewrite(void *network, void *end, struct plan *plan, struct udphdr **udp_out)
+/// Rewrites the IP header, but for one of the other family.
+static __always_inline bool rewrite_header(void *network, void *end, struct plan *plan)
 {
 	const struct relay_flow *flow = plan->flow;
-	struct udphdr *udp;
-	__u16 *payload, *first = network; // version and traffic class
-	__u32 difference;
 
-	*udp_out = NULL;
 	if (plan->is_v6) {
 		struct ipv6hdr *v6 = network;
-		udp = (void *)(v6 + 1);
-		payload = (void *)(udp + 1);
-		if ((void *)(payload + 1) > end)
-			return 0;
-		set_class(first, plan);
+		if ((void *)(v6 + 1) > end)
+			return false;
+		set_class(network, plan);
 		__builtin_memcpy(&v6->saddr, flow->source_address, 16);
 		__builtin_memcpy(&v6->daddr, flow->destination_address, 16);
 		v6->hop_limit--;
 	} else {
 		struct iphdr *v4 = network;
-		udp = (void *)(v4 + 1);
-		payload = (void *)(udp + 1);
-		if ((void *)(payload + 1) > end)
-			return 0;
-		set_class(first, plan);
+		if ((void *)(v4 + 1) > end)
+			return false;
+		set_class(network, plan);
 		v4->saddr = *(__u32 *)&flow->source_address[12];
 		v4->daddr = *(__u32 *)&flow->destination_address[12];
 		v4->ttl--;
 		v4->check = updated(v4->check, (__u32)flow->header_difference + plan->class_difference);
 	}
-	udp->source = flow->source_port;
-	udp->dest = flow->destination_port;
-	difference = flow->port_difference;
+	return true;
+}
+
+/// Rewrites the ports and the payload type, not the UDP checksum. Returns the difference this makes;
+/// `*udp_out` is NULL if the datagram does not lie there, only to please the verifier.
+static __always_inline __u32 rewrite_datagram(void *network, void *end, const struct plan *plan,
+					      struct udphdr **udp_out)
+{
+	struct udphdr *udp = network + (plan->leaves_as_v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr));
+	__u16 *payload = (void *)(udp + 1);
+	__u32 difference = plan->flow->port_difference;
+
+	*udp_out = NULL;
+	if ((void *)(payload + 1) > end)
+		return 0;
+	udp->source = plan->flow->source_port;
+	udp->dest = plan->flow->destination_port;
 	if (*payload != plan->payload_word) {
 		difference += (__u16)~*payload + (__u32)plan->payload_word;
 		*payload = plan->payload_word;
 	}
 	*udp_out = udp;
 	return difference;
+}
+
+/// Both, for a packet that stays in its family.
+static __always_inline __u32 rewrite(void *network, void *end, struct plan *plan, struct udphdr **udp_out)
+{
+	*udp_out = NULL;
+	return rewrite_header(network, end, plan) ? rewrite_datagram(network, end, plan, udp_out) : 0;
 }
 
 /// Copies in words: the compiler takes the header's type for unaligned and would copy byte by byte.

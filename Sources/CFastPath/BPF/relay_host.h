@@ -84,14 +84,14 @@ static __always_inline enum relay_outcome host_next_hop(void *context, void *net
 	lookup.dport = flow->destination_port;
 	lookup.ifindex = LOOPBACK_INDEX;
 	lookup.tot_len = byte_count;
-	if (plan->is_v6) {
+	if (plan->leaves_as_v6) {
 		lookup.family = ADDRESS_FAMILY_INET6;
-		lookup.flowinfo = *(__be32 *)network & bpf_htonl(0x0fffffff);
+		lookup.flowinfo = bpf_htonl((__u32)(bpf_ntohs(leaving_class(network, plan)) & 0x0fff) << 16);
 		__builtin_memcpy(lookup.ipv6_src, flow->source_address, 16);
 		__builtin_memcpy(lookup.ipv6_dst, flow->destination_address, 16);
 	} else {
 		lookup.family = ADDRESS_FAMILY_INET;
-		lookup.tos = ((struct iphdr *)network)->tos;
+		lookup.tos = bpf_ntohs(leaving_class(network, plan)) & 0xff;
 		lookup.ipv4_src = *(__u32 *)&flow->source_address[12];
 		lookup.ipv4_dst = *(__u32 *)&flow->destination_address[12];
 	}
