@@ -22,6 +22,13 @@
 #define __always_inline inline __attribute__((always_inline))
 #endif
 
+/// Two values as they stand one after the other in memory, in one.
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define JOINED(first, second, bit_count) ((__u64)(second) << (bit_count) | (first))
+#else
+#define JOINED(first, second, bit_count) ((__u64)(first) << (bit_count) | (second))
+#endif
+
 #define RTP_BYTE_COUNT_MIN 12
 #define RTCP_BYTE_COUNT_MIN 8
 /// What must lie in the linear part of a buffer behind the Ethernet header: IPv6, UDP, RTP.
@@ -187,7 +194,12 @@ static __always_inline bool is_guarded(void *context, const struct relay_flow_ke
 static __always_inline enum relay_outcome decide(void *context, void *network, void *end, __u32 byte_count,
 						 __be16 protocol, bool is_aggregate, struct plan *plan)
 {
-	struct relay_flow_key key = {};
+	// Written in the words in which the map's hash reads it or larger ones: a CPU that must put a load together from
+	// two younger stores waits for both.
+	union {
+		__u64 words[3];
+		struct relay_flow_key key;
+	} built;
 	struct iphdr *v4 = network;
 	struct ipv6hdr *v6 = network;
 	struct udphdr *udp;
@@ -202,8 +214,8 @@ static __always_inline enum relay_outcome decide(void *context, void *network, v
 		// Options and fragments are for the stack.
 		if (*(__u8 *)v4 != 0x45 || v4->protocol != IPPROTO_UDP || v4->frag_off & bpf_htons(0x3fff))
 			return RELAY_NOT_OURS;
-		*(__u16 *)&key.address[10] = 0xffff;
-		*(__u32 *)&key.address[12] = v4->daddr;
+		built.words[0] = 0;
+		built.words[1] = JOINED(bpf_htonl(0xffff), v4->daddr, 32);
 		*(__u16 *)&source[10] = 0xffff;
 		*(__u32 *)&source[12] = v4->saddr;
 		plan->is_v6 = false;
@@ -214,18 +226,20 @@ static __always_inline enum relay_outcome decide(void *context, void *network, v
 		// Extension headers, the fragment header among them, are for the stack.
 		if (*(__u8 *)v6 >> 4 != 6 || v6->nexthdr != IPPROTO_UDP)
 			return RELAY_NOT_OURS;
-		__builtin_memcpy(key.address, &v6->daddr, 16);
+		built.words[0] = JOINED(v6->daddr.s6_addr32[0], v6->daddr.s6_addr32[1], 32);
+		built.words[1] = JOINED(v6->daddr.s6_addr32[2], v6->daddr.s6_addr32[3], 32);
 		__builtin_memcpy(source, &v6->saddr, 16);
 		plan->is_v6 = true;
 	} else {
 		return RELAY_NOT_OURS;
 	}
-	key.port = udp->dest;
+	built.words[2] = JOINED(JOINED(udp->dest, 0, 16), 0, 32);
 
-	plan->flow = host_flow(context, &key);
+	plan->flow = host_flow(context, &built.key);
 	// What concerns packets without a flow (closed ports, signalling) is decided in here, off the relay's path.
 	if (!plan->flow)
-		return is_guarded(context, &key) && host_is_unbound(context, &key, source, udp->source, plan->is_v6)
+		return is_guarded(context, &built.key) &&
+				       host_is_unbound(context, &built.key, source, udp->source, plan->is_v6)
 			       ? RELAY_DROPPED_CLOSED_PORT
 			       : RELAY_NOT_OURS;
 	plan->counters = host_counters(context, plan->flow);
