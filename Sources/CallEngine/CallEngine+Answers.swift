@@ -7,7 +7,8 @@ import SignallingFormats
 extension CallEngine {
     // MARK: Forks
 
-    /// The fork this response belongs to, made when its To tag is new; nil without a tag or beyond the limit.
+    /// The fork this response belongs to, made when its To tag is new; nil without a tag, and for a provisional response
+    /// beyond the limit: whoever answers has a dialog, however many ring.
     mutating func findFork(
         _ call: inout Call, _ index: Int, _ response: SIPResponse, from path: TransportPath, at now: MonotonicTime
     ) -> Int? {
@@ -17,7 +18,7 @@ extension CallEngine {
             learn(&call.forks[known].callee, from: response, path: path)
             return known
         }
-        guard call.forks.count < Limits.forkCountMax else { return nil }
+        guard call.forks.count < Limits.forkCountMax || response.statusCode >= 200 else { return nil }
         let attempt = call.attempts[index]
         let localTag = random.hexToken(digitCount: 16)
         let callerContact = contact(

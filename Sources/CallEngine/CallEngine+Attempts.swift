@@ -158,14 +158,16 @@ extension CallEngine {
         guard call.state == .proceeding, call.attempts[index].isOpen else {
             return hangUpOnStray(&call, index, response, at: now)
         }
+        guard let fork = findFork(&call, index, response, from: path, at: now) else {
+            // A 2xx without To tag: what we cannot connect is acknowledged and ended (RFC 3261 §13.2.2.4).
+            finish(&call, index, .response(response.statusCode), at: now)
+            hangUpOnStray(&call, index, response, at: now)
+            return reject(&call, 502, nil, at: now)
+        }
         call.attempts[index].state = .answered
         call.attempts[index].finished = now
         call.attempts[index].outcome = .response(response.statusCode)
         timers.stop(.attempt(call.id, attempt))
-        guard let fork = findFork(&call, index, response, from: path, at: now) else {
-            // A 2xx without To tag makes no dialog; nothing can be said to it.
-            return reject(&call, 502, nil, at: now)
-        }
         answer(&call, fork, response, at: now)
     }
 

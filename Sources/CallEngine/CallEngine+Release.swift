@@ -118,8 +118,7 @@ extension CallEngine {
     /// Nobody answered for the caller: attempts are cancelled, an answer that waits for a PRACK is hung up on.
     private mutating func releaseCallees(_ call: inout Call, reason: String?, at now: MonotonicTime) {
         cancelOpenAttempts(&call, reason: reason, at: now)
-        for index in call.forks.indices
-        where call.attempts[call.forks[index].attempt.rawValue].state == .answered {
+        for index in call.forks.indices where call.forks[index].callee.dialog.isConfirmed {
             if call.forks[index].callee.lastACK == nil {
                 acknowledge(&call, index, .callee, number: inviteNumber(call, index), answer: nil, at: now)
             }
@@ -130,8 +129,7 @@ extension CallEngine {
     private mutating func hangUpAfterACK(_ call: inout Call, at now: MonotonicTime) {
         guard call.hangsUpOnACK else { return }
         call.hangsUpOnACK = false
-        for index in call.forks.indices
-        where call.attempts[call.forks[index].attempt.rawValue].state == .answered {
+        for index in call.forks.indices where call.forks[index].caller.dialog.isConfirmed {
             sendBye(&call, index, .caller, reason: nil, at: now)
         }
     }

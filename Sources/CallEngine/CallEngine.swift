@@ -277,7 +277,7 @@ extension CallEngine {
 enum Limits {
     /// Contacts that ring at once.
     static let branchCountMax = 10
-    /// Early dialogs of one call; a downstream proxy that forks wider is answered by CANCEL's silence.
+    /// Early dialogs of one call; who rings beyond it is heard without one, and gets one when he answers.
     static let forkCountMax = 16
     /// Requests inside dialogs on their way through one call.
     static let relayCountMax = 8

@@ -119,6 +119,51 @@ struct EarlyMediaTests {
         try call.finish(answer)
     }
 
+    @Test("however many ring, the last of them may answer, and those who answer after it are ended")
+    func manyForks() throws {
+        let call = try RingingCall()
+        for number in 1...18 { try call.carrier.respond(call.outgoing, 180, tag: "phone-\(number)") }
+        #expect(Set(try (1...16).map { _ in try call.phone.take(180).to?.tag }).count == 16)
+        try call.carrier.respond(call.outgoing, 200, tag: "phone-17", body: sdp("203.0.113.17", 6_000))
+        let answer = try call.phone.take(200)
+        #expect(try call.carrier.take(.ack).to?.tag == "phone-17")
+        #expect(call.bed.destination() == Testbed.address("203.0.113.17", 6_000))
+        for tag in ["phone-18", "phone-1"] {
+            try call.carrier.respond(call.outgoing, 200, tag: tag, body: sdp("203.0.113.18", 6_000))
+            #expect(try call.carrier.take(.ack).to?.tag == tag)
+            let bye = try call.carrier.take(.bye)
+            #expect(bye.to?.tag == tag)
+            try call.carrier.respond(bye, 200)
+        }
+        #expect(!call.phone.has(200) && !call.phone.has(.bye))
+        #expect(call.bed.destination() == Testbed.address("203.0.113.17", 6_000))
+        try call.finish(answer)
+    }
+
+    @Test("an answer without To tag cannot be connected: it is acknowledged and ended, early forks are let be")
+    func answerWithoutTag() throws {
+        let call = try RingingCall()
+        try call.carrier.respond(call.outgoing, 180, tag: "one")
+        try call.carrier.send(
+            """
+            SIP/2.0 200 OK
+            \(call.outgoing.vias.map { "Via: \($0.text)" }.joined(separator: "\n"))
+            From: \(call.outgoing.headers.first(.from) ?? "")
+            To: \(call.outgoing.headers.first(.to) ?? "")
+            Call-ID: \(call.outgoing.callID)
+            CSeq: \(call.outgoing.cseq?.text ?? "")
+            Contact: \(call.carrier.contact)
+            """)
+        let ack = try call.carrier.take(.ack)
+        #expect(ack.to?.tag == nil)
+        let bye = try call.carrier.take(.bye)
+        #expect(bye.to?.tag == nil && !call.carrier.has(.bye) && !call.carrier.has(.ack))
+        try call.carrier.respond(bye, 200)
+        try call.phone.ack(call.invite, try call.phone.take(502))
+        #expect(call.bed.summaries.map(\.ending) == [.rejected(502)])
+        call.bed.expectNothingLeft()
+    }
+
     @Test("a fork that answered reliably gets its media back when it takes the call")
     func reliableForks() throws {
         let call = try RingingCall()
