@@ -251,6 +251,22 @@ struct Relay: Sendable {
     let hasOffer: Bool
     var authorizationCount = 0
     var phase = Phase.waiting
+    /// CANCEL was sent after it: without a final response it counts as cancelled (RFC 3261 §9.1), not the dialog as lost.
+    var cancellation: Cancellation?
+
+    enum Cancellation: Sendable {
+        case bySender
+        /// The other leg gave a provisional response and no more.
+        case timeout
+
+        /// What the sender gets for it.
+        var statusCode: Int {
+            switch self {
+            case .bySender: 487
+            case .timeout: 504
+            }
+        }
+    }
 
     enum Phase: Sendable {
         /// For the other leg's final response.

@@ -53,7 +53,8 @@ extension CallEngine {
         _ response: SIPResponse, _ id: CallID, _ relayID: RelayID, _ transaction: ClientTransactionID,
         from path: TransportPath, at now: MonotonicTime
     ) {
-        guard response.statusCode >= 200 else { return }  // a re-INVITE does not ring
+        guard response.statusCode >= 200 else { return noteProgress(id, relayID, at: now) }
+        timers.stop(.relay(id, relayID))
         withCall(id, at: now) { engine, call in
             guard let relay = call.relays[relayID], relay.clientTransaction == transaction,
                 case .waiting = relay.phase
@@ -74,6 +75,29 @@ extension CallEngine {
                 engine.relayFailure(&call, relay, response, at: now)
             }
         }
+    }
+
+    /// A re-INVITE does not ring; but a provisional response ends its retransmissions, and with them every other limit.
+    private mutating func noteProgress(_ id: CallID, _ relayID: RelayID, at now: MonotonicTime) {
+        withCall(id, at: now) { engine, call in
+            guard let relay = call.relays[relayID], relay.sent.method == .invite, case .waiting = relay.phase,
+                relay.cancellation == nil, engine.timers.deadline(of: .relay(id, relayID)) == nil
+            else { return }
+            engine.timers.start(.relay(id, relayID), at: now + Limits.reinviteDuration)
+        }
+    }
+
+    mutating func relayTimedOut(_ id: CallID, _ relayID: RelayID, at now: MonotonicTime) {
+        withCall(id, at: now) { engine, call in engine.cancel(&call, relayID, .timeout, at: now) }
+    }
+
+    mutating func cancel(
+        _ call: inout Call, _ id: RelayID, _ cancellation: Relay.Cancellation, at now: MonotonicTime
+    ) {
+        guard let relay = call.relays[id], case .waiting = relay.phase, relay.cancellation == nil else { return }
+        timers.stop(.relay(call.id, id))
+        call.relays[id]?.cancellation = cancellation
+        transactions.cancel(relay.clientTransaction, reason: nil, at: now)
     }
 
     /// A repeated 2xx of a re-INVITE: our ACK was lost.
@@ -160,11 +184,12 @@ extension CallEngine {
         _ call: inout Call, _ relay: Relay, _ response: SIPResponse, at now: MonotonicTime
     ) {
         let fork = relay.fork.rawValue
-        if retry(&call, relay, after: response, at: now) { return }
+        if relay.cancellation == nil, retry(&call, relay, after: response, at: now) { return }
         if relay.hasOffer { OfferAnswer.abandonOffer(on: &call.forks[fork][relay.from.other].negotiation) }
         let code: Int
         switch response.statusCode {
         case 300...399, 401, 407, 422: code = 500
+        case 487: code = relay.cancellation?.statusCode ?? 487
         default: code = response.statusCode
         }
         var relayed = makeResponse(
@@ -226,6 +251,9 @@ extension CallEngine {
             guard !call.isEnding else { return }
             if relay.hasOffer {
                 OfferAnswer.abandonOffer(on: &call.forks[relay.fork.rawValue][relay.from.other].negotiation)
+            }
+            if let cancellation = relay.cancellation {
+                return engine.respond(relay.request, relay.serverTransaction, cancellation.statusCode, at: now)
             }
             engine.respond(relay.request, relay.serverTransaction, 408, at: now)
             engine.loseDialog(&call, relay.fork.rawValue, relay.from.other, at: now)

@@ -145,9 +145,11 @@ extension CallEngine {
                 let reference = DialogReference(call: call.id, fork: call.forks[fork].id, side: side)
                 timers.stop(.session(reference))
                 timers.stop(.glare(reference))
+                timers.stop(.refresh(reference))
             }
         }
         for relay in call.relays.values {
+            timers.stop(.relay(call.id, relay.id))
             if case .waiting = relay.phase {
                 let code = relay.request.method == .invite ? 487 : 481
                 transactions.respond(makeResponse(to: relay.request, code), to: relay.serverTransaction, at: now)
@@ -221,11 +223,8 @@ extension CallEngine {
         case .invite(let id)?:
             withCall(id, at: now) { engine, call in engine.transition(&call, .cancelled(reason: nil), at: now) }
         case .relay(let id, let relay)?:
-            withCall(id, at: now) { engine, call in
-                // The other side decides: its 487, or a 2xx that was faster, is passed on.
-                guard let relay = call.relays[relay], case .waiting = relay.phase else { return }
-                engine.transactions.cancel(relay.clientTransaction, reason: nil, at: now)
-            }
+            // The other side decides: its 487, or a 2xx that was faster, is passed on.
+            withCall(id, at: now) { engine, call in engine.cancel(&call, relay, .bySender, at: now) }
         case .localReinvite?, nil: break
         }
     }

@@ -125,12 +125,19 @@ extension CallEngine {
         _ reference: DialogReference, _ transaction: ClientTransactionID, _ response: SIPResponse,
         from path: TransportPath, at now: MonotonicTime
     ) {
-        guard response.statusCode >= 200 else { return }
+        guard response.statusCode >= 200 else {
+            // As for a re-INVITE of the other side; UPDATE has a limit of its own (RFC 3261 §17.1.2).
+            if response.cseq?.method == .invite, timers.deadline(of: .refresh(reference)) == nil {
+                timers.start(.refresh(reference), at: now + Limits.reinviteDuration)
+            }
+            return
+        }
         withCall(reference.call, at: now) { engine, call in
             let (fork, side) = (reference.fork.rawValue, reference.side)
             guard let refresh = call.forks[fork][side].refresh, refresh.transaction == transaction else {
                 return engine.repeatACK(call, response, at: now)
             }
+            engine.timers.stop(.refresh(reference))
             call.openTransactions -= 1
             call.forks[fork][side].refresh = nil
             let isInvite = refresh.request.method == .invite
@@ -208,12 +215,23 @@ extension CallEngine {
         }
     }
 
+    /// The peer's 487 leaves the session as it is; silence ends it (RFC 4028 §10).
+    mutating func refreshTimedOut(_ reference: DialogReference, at now: MonotonicTime) {
+        withCall(reference.call, at: now) { engine, call in
+            guard !call.isEnding, let refresh = call.forks[reference.fork.rawValue][reference.side].refresh,
+                let transaction = refresh.transaction
+            else { return }
+            engine.transactions.cancel(transaction, reason: nil, at: now)
+        }
+    }
+
     mutating func refreshFailed(
         _ reference: DialogReference, _ transaction: ClientTransactionID, at now: MonotonicTime
     ) {
         withCall(reference.call, at: now) { engine, call in
             let (fork, side) = (reference.fork.rawValue, reference.side)
             guard call.forks[fork][side].refresh?.transaction == transaction else { return }
+            engine.timers.stop(.refresh(reference))
             call.openTransactions -= 1
             call.forks[fork][side].refresh = nil
             engine.loseDialog(&call, fork, side, at: now)

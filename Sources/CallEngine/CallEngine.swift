@@ -65,6 +65,9 @@ package struct CallEngine: Sendable {
         case session(DialogReference)
         /// Our own re-INVITE met one of the peer (RFC 3261 §14.1).
         case glare(DialogReference)
+        /// A re-INVITE that got a provisional response and nothing more.
+        case relay(CallID, RelayID)
+        case refresh(DialogReference)
         case ping(trunk: String)
         case pingTimeout(trunk: String)
         case summary(CallID)
@@ -240,6 +243,8 @@ package struct CallEngine: Sendable {
         case .ring(let call): ringTimedOut(call, at: now)
         case .session(let dialog): sessionTimerFired(dialog, at: now)
         case .glare(let dialog): refresh(dialog, at: now)
+        case .relay(let call, let relay): relayTimedOut(call, relay, at: now)
+        case .refresh(let dialog): refreshTimedOut(dialog, at: now)
         case .ping(let trunk): ping(trunk, at: now)
         case .pingTimeout(let trunk): pingTimedOut(trunk, at: now)
         case .summary(let call): giveSummary(call, at: now)
@@ -282,6 +287,9 @@ enum Limits {
     /// Requests inside dialogs on their way through one call.
     static let relayCountMax = 8
     static let streamCountMax = 8
+    /// How long a re-INVITE may wait after a provisional response, as nobody rings; then CANCEL. Less than 64·T1: it may
+    /// stand for an UPDATE, whose sender waits no longer than that.
+    static let reinviteDuration = Duration.seconds(25)
     /// Calls that are over but for an answer of the other end, and all others; beyond it 503.
     static let endingCallCountMax = 4_096
     /// Beyond it a 2xx nobody waits for is acknowledged, but its BYE is left out: the peer ends that dialog itself.

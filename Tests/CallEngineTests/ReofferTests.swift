@@ -1,4 +1,5 @@
 import CallEngine
+import MediaEngine
 import MediaFormats
 import Primitives
 import SIPEngine
@@ -259,6 +260,71 @@ struct ReofferTests {
         try call.carrier.respond(incoming, 487)
         _ = try call.carrier.take(.ack)
         try call.phone.ack(request, try call.phone.take(487))
+        try call.hangUp()
+    }
+
+    @Test("one that gets 100 and no more is cancelled, and the next one works", arguments: [true, false])
+    func unanswered(_ answersCANCEL: Bool) throws {
+        for side in CallSide.allCases {
+            var call = try OutboundCall(Testbed { $0.media.inactivityTimeout = .seconds(3_600) })
+            let (sender, other) = side == .caller ? (call.phone, call.carrier) : (call.carrier, call.phone)
+            let address = side == .caller ? "192.0.2.11" : "203.0.113.10"
+            var dialog = side == .caller ? call.caller : call.callee
+            let request = try sender.request("INVITE", &dialog, body: sdp(address, 4_002, version: 2))
+            let incoming = try other.take(.invite)
+            try other.respond(incoming, 100)
+            call.bed.advance(by: .seconds(24))
+            #expect(!other.has(.cancel))
+            call.bed.advance(by: .seconds(2))
+            let cancel = try other.take(.cancel)
+            if answersCANCEL {
+                try other.respond(cancel, 200)
+                try other.respond(incoming, 487)
+                _ = try other.take(.ack)
+            } else {
+                #expect(!sender.has(504))
+                call.bed.advance(by: .seconds(33))
+                other.inbox = []
+            }
+            try sender.ack(request, try sender.take(504))
+            #expect(call.bed.engine.status(at: call.bed.now).activeCalls == 1)
+            // Of either side.
+            let again = try sender.request("INVITE", &dialog, body: sdp(address, 4_004, version: 3))
+            let answerer = side == .caller ? "203.0.113.10" : "192.0.2.11"
+            try other.respond(try other.take(.invite), 200, body: sdp(answerer, 6_000, version: 2))
+            try sender.ack(again, try sender.take(200))
+            _ = try other.take(.ack)
+            #expect(call.bed.destination(fromCaller: side == .callee) == Testbed.address(address, 4_004))
+            if side == .caller { call.caller = dialog } else { call.callee = dialog }
+            try call.hangUp()
+        }
+    }
+
+    @Test("a 2xx that crosses our CANCEL of one counts")
+    func answeredLate() throws {
+        var call = try OutboundCall()
+        let request = try call.phone.request("INVITE", &call.caller, body: sdp("192.0.2.11", 4_002, version: 2))
+        let incoming = try call.carrier.take(.invite)
+        try call.carrier.respond(incoming, 100)
+        call.bed.advance(by: .seconds(26))
+        try call.carrier.respond(try call.carrier.take(.cancel), 200)
+        try call.carrier.respond(incoming, 200, body: sdp("203.0.113.10", 6_002, version: 2))
+        try call.phone.ack(request, try call.phone.take(200))
+        _ = try call.carrier.take(.ack)
+        #expect(call.bed.destination() == Testbed.address("203.0.113.10", 6_002))
+        try call.hangUp()
+    }
+
+    @Test("one the sender cancels and nobody answers leaves the call as it was")
+    func cancelUnanswered() throws {
+        var call = try OutboundCall(Testbed { $0.media.inactivityTimeout = .seconds(3_600) })
+        let request = try call.phone.request("INVITE", &call.caller, body: sdp("192.0.2.11", 4_002, version: 2))
+        try call.carrier.respond(try call.carrier.take(.invite), 100)
+        try call.phone.cancel(request)
+        _ = try call.phone.take(200)
+        call.bed.advance(by: .seconds(33))
+        try call.phone.ack(request, try call.phone.take(487))
+        call.carrier.inbox = []
         try call.hangUp()
     }
 

@@ -50,6 +50,25 @@ struct SessionTimerLegTests {
         #expect(call.phone.inbox.isEmpty)
     }
 
+    @Test("our re-INVITE that gets 100 and no more is cancelled; the session lives on until it expires")
+    func refreshUnanswered() throws {
+        var call = try OutboundCall(
+            Self.withoutMedia(), answerHeaders: ["Session-Expires: 600;refresher=uac", "Allow: INVITE, ACK, BYE"])
+        call.bed.advance(by: .seconds(301))
+        let refresh = try call.carrier.take(.invite)
+        try call.carrier.respond(refresh, 100)
+        call.bed.advance(by: .seconds(26))
+        try call.carrier.respond(try call.carrier.take(.cancel), 200)
+        try call.carrier.respond(refresh, 487)
+        _ = try call.carrier.take(.ack)
+        // Nothing is in the way of the peer's own.
+        let request = try call.carrier.request("INVITE", &call.callee, body: sdp("203.0.113.10", 6_050, version: 2))
+        try call.phone.respond(try call.phone.take(.invite), 200, body: sdp("192.0.2.11", 4_000, version: 2))
+        try call.carrier.ack(request, try call.carrier.take(200))
+        _ = try call.phone.take(.ack)
+        try call.hangUp()
+    }
+
     @Test("the answer to our re-INVITE may move the peer's media")
     func refreshMovesMedia() throws {
         var call = try OutboundCall(
