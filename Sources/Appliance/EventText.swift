@@ -20,7 +20,8 @@ extension CallEvent {
     package var level: StandardErrorLog.Level {
         switch self {
         case .trunkDown, .trunkRegistrationFailed, .mediaPortsExhausted, .mediaBindFailed: .error
-        case .authenticationFailed, .mediaWrongSource, .restartRequired, .mediaInactive, .attemptFailed: .warning
+        case .emergencyCall, .authenticationFailed, .mediaWrongSource, .restartRequired, .mediaInactive, .attemptFailed:
+            .warning
         case .trunkUp, .trunkRegistered, .trunkUnregistered, .callRefused, .mediaSilent, .mediaResumed: .notice
         case .callStarted, .callRinging, .callAnswered, .callHeld, .callResumed, .stationRegistered,
             .stationUnregistered:
@@ -34,6 +35,8 @@ extension CallEvent {
         switch self {
         case .callStarted(let id, let caller, let dialled):
             "call \(id): \(caller.text) dials \(Masked.number(dialled))"
+        case .emergencyCall(let id, let caller, let source, let number):
+            "call \(id): \(number == .test ? "TEST OF THE EMERGENCY PATH" : "EMERGENCY CALL") \(number.dialString) by \(caller.text) at \(source.address)"
         case .callRinging(let id, let callee): "call \(id): \(callee.text) rings"
         case .callAnswered(let id, let callee): "call \(id): \(callee.text) answered"
         case .attemptFailed(let id, let target, let outcome):

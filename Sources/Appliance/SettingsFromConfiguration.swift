@@ -23,6 +23,8 @@ extension CallEngineSettings {
             },
             numbers: [String: [String]](
                 configuration.numbers.map { ("+" + $0.digits, $0.stations) }, uniquingKeysWith: { first, _ in first }),
+            emergency: Emergency(
+                trunks: configuration.emergency.trunks, attemptTimeout: configuration.emergency.attemptTimeout),
             calls: Calls(
                 maximum: configuration.calls.maximum, ringTimeout: configuration.calls.ringTimeout,
                 sessionExpires: configuration.calls.sessionExpires,

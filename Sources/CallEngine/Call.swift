@@ -40,6 +40,8 @@ struct Call: Sendable {
     var callerPath: TransportPath
     let offer: SessionDescription?
     let dialled: String
+    /// A call for help, or its test; nil for an ordinary call.
+    let emergency: EmergencyNumber?
     let callerParty: CallParty
     /// From and identity of the caller as the other side is to see it.
     let identity: CallerIdentity

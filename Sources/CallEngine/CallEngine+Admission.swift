@@ -71,9 +71,14 @@ extension CallEngine {
         if request.toTag != nil {
             return handleInDialog(request, transaction, from: path, at: now)
         }
-        if let refusal = Self.refusal(ofHeaders: request) {
-            return refuse(request, transaction, refusal, at: now)
+        let refusal = Self.refusal(ofHeaders: request)
+        // A loop is one for everybody; that a phone requires what we do not have must not cost a life.
+        if request.method == .invite, request.emergencyNumber == .emergency, refusal?.statusCode != 483,
+            case .stations = source(of: path)
+        {
+            return handleEmergencyInvite(request, transaction, from: path, at: now)
         }
+        if let refusal { return refuse(request, transaction, refusal, at: now) }
         switch request.method {
         case .invite: handleInvite(request, transaction, from: path, at: now)
         case .options: handleOptions(request, transaction, from: path, at: now)
@@ -218,6 +223,8 @@ extension CallEngine {
         let user: String
         switch dialledUser(of: request, realm: path.realm) {
         case .user(let dialled): user = dialled
+        case .foreign where request.emergencyNumber != nil, .unsupportedScheme where request.emergencyNumber != nil:
+            user = ""
         case .foreign: return refuseCall(request, transaction, from: path, dialled: "", 404, at: now)
         case .unsupportedScheme: return refuseCall(request, transaction, from: path, dialled: "", 416, at: now)
         }
@@ -241,6 +248,10 @@ extension CallEngine {
         if let refusal = legRefusal(of: request, from: peer) {
             return refuse(request, transaction, refusal, at: now)
         }
+        if case .station = peer, request.emergencyNumber == .test {
+            return startEmergencyCall(
+                request, transaction, from: path, peer: peer, offer: offer, number: .test, at: now)
+        }
         switch route(request, from: peer, user: user, callerPath: path) {
         case .refused(let code, let reason, let retryAfterSeconds):
             refuseCall(
@@ -252,10 +263,13 @@ extension CallEngine {
         }
     }
 
-    /// Capacity; the step an emergency call will not take.
+    /// Capacity; the step an emergency call does not take.
     private func admission(of request: SIPRequest, from peer: Peer) -> Refusal? {
         if isShuttingDown { return Refusal(statusCode: 503, reason: "Shutting down") }
-        if activeCallCount >= settings.calls.maximum || calls.count >= Limits.endingCallCountMax {
+        let isFull =
+            activeCallCount >= settings.calls.maximum
+            && activeCallCount - activeEmergencyCallCount >= settings.calls.maximum
+        if isFull || calls.count >= Limits.endingCallCountMax {
             return Refusal(statusCode: 503, reason: "Capacity reached")
         }
         if case .trunk(let name, let trunk) = peer, let maximum = trunk.callsMax,

@@ -14,31 +14,37 @@ extension CallEngine {
 
     mutating func startCall(
         _ request: SIPRequest, _ transaction: ServerTransactionID, from path: TransportPath,
-        peer: Peer, offer: SessionDescription?, dialled: String, plan: [[Target]], at now: MonotonicTime
+        peer: Peer, offer: SessionDescription?, dialled: String, plan: [[Target]], emergency: EmergencyNumber? = nil,
+        at now: MonotonicTime
     ) {
         let id = newCallID()
-        let identity = identity(of: request, from: peer)
+        var identity = identity(of: request, from: peer)
+        // Help must know whom to call back (RFC 3325 §10 leaves it to the law).
+        if emergency != nil { identity.isAnonymous = false }
         let party = CallParty(peer.kind, number: identity.user)
         var call = Call(
             id: id, callerPeer: peer, invite: request, inviteTransaction: transaction,
-            callerPath: path, offer: offer, dialled: dialled, callerParty: party, identity: identity, start: now,
+            callerPath: path, offer: offer, dialled: dialled, emergency: emergency, callerParty: party,
+            identity: identity, start: now,
             plan: plan, localTag: random.hexToken(digitCount: 16),
             callerNegotiation: makeNegotiation(for: peer))
         serverOwners[transaction] = .invite(id)
         activeCallCount += 1
         counters.callsAdmitted += 1
         emit(.callStarted(id, caller: party, dialled: dialled))
-        timers.start(.ring(id), at: now + settings.calls.ringTimeout)
+        if emergency == nil { timers.start(.ring(id), at: now + settings.calls.ringTimeout) }
         transactions.respond(makeResponse(to: request, 100), to: transaction, at: now)
         if let offer {
             call.callerMedia = openMedia(
                 for: id, .caller, realm: peer.realm, streamCount: OfferAnswer.streamCount(of: offer), at: now)
         }
+        if emergency != nil, let leg = call.callerMedia { media.markEmergency(leg, at: now) }
         if offer != nil, call.callerMedia == nil {
             reject(&call, 503, "No media port free", at: now)
         } else {
             startNextGroup(&call, at: now)
         }
+        if let emergency { emitAfterTransmission(.emergencyCall(id, caller: party, source: path.remote, emergency)) }
         settle(call, at: now)
     }
 
@@ -91,7 +97,10 @@ extension CallEngine {
                 id: id, target: target, request: request, transaction: transaction, media: mediaLeg,
                 callerNegotiation: callerNegotiation, calleeNegotiation: calleeNegotiation, start: now, timer: timer))
         if case .trunk(_, let trunk) = target.peer {
-            timers.start(.attempt(call.id, id), at: now + trunk.attemptTimeout)
+            let limit =
+                call.emergency == nil
+                ? trunk.attemptTimeout : min(trunk.attemptTimeout, settings.emergency.attemptTimeout)
+            timers.start(.attempt(call.id, id), at: now + limit)
         }
     }
 
@@ -189,7 +198,7 @@ extension CallEngine {
             cancelOpenAttempts(&call, reason: nil, at: now)
             return rejectWithBestFailure(&call, at: now)
         }
-        proceed(&call, index, failsOver: Self.failsOver(response.statusCode), at: now)
+        proceed(&call, index, failsOver: call.emergency != nil || Self.failsOver(response.statusCode), at: now)
     }
 
     /// 401, 407 and 422 have an answer: the INVITE again. false when it has none.

@@ -50,6 +50,7 @@ extension CallEngine {
                 guard let leg = openMedia(for: call.id, side, realm: realm, streamCount: count, at: now) else {
                     return false
                 }
+                if call.emergency != nil { media.markEmergency(leg, at: now) }
                 if side == .caller {
                     call.callerMedia = leg
                 } else {
@@ -185,7 +186,8 @@ extension CallEngine {
         case .resumed(let leg):
             if let owner = mediaOwners[leg] { emit(.mediaResumed(owner.call, owner.side)) }
         case .inactive(let leg, _):
-            guard let owner = mediaOwners[leg] else { return }
+            // Whoever called for help may have to be silent.
+            guard let owner = mediaOwners[leg], calls[owner.call]?.emergency == nil else { return }
             emit(.mediaInactive(owner.call))
             withCall(owner.call, at: now) { engine, call in
                 engine.transition(

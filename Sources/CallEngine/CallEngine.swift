@@ -96,6 +96,7 @@ package struct CallEngine: Sendable {
     var counters = CallEngineCounters()
     var isShuttingDown = false
     private var outputs = Queue<Output>()
+    private var eventsAfterTransmission: [CallEvent] = []
 
     package init(
         settings: CallEngineSettings, hash: any DigestHash, random: RandomSource, at now: MonotonicTime
@@ -183,6 +184,9 @@ package struct CallEngine: Sendable {
 
     mutating func emit(_ event: CallEvent) { outputs.append(.event(event)) }
 
+    /// For what may be said only when the messages caused by the same input have left.
+    mutating func emitAfterTransmission(_ event: CallEvent) { eventsAfterTransmission.append(event) }
+
     mutating func output(_ output: Output) { outputs.append(output) }
 
     mutating func newCallID() -> CallID {
@@ -198,9 +202,11 @@ package struct CallEngine: Sendable {
             } else if let output = media.nextOutput() {
                 handle(output, at: now)
             } else {
-                return
+                break
             }
         }
+        for event in eventsAfterTransmission { emit(event) }
+        eventsAfterTransmission = []
     }
 
     private mutating func handle(_ output: TransactionLayer.Output, at now: MonotonicTime) {

@@ -171,6 +171,19 @@ package struct CallEngineSettings: Equatable, Sendable {
         }
     }
 
+    /// Calls for help.
+    package struct Emergency: Equatable, Sendable {
+        /// Tried first and in this order; every other trunk follows.
+        package var trunks: [String]
+        /// Of one trunk, where its own limit is not shorter.
+        package var attemptTimeout: Duration
+
+        package init(trunks: [String] = [], attemptTimeout: Duration = .seconds(4)) {
+            self.trunks = trunks
+            self.attemptTimeout = attemptTimeout
+        }
+    }
+
     package struct Calls: Equatable, Sendable {
         /// Simultaneous calls; one more gets 503.
         package var maximum: Int
@@ -202,6 +215,7 @@ package struct CallEngineSettings: Equatable, Sendable {
     package var routes: [Route]
     /// Called number (E.164 with leading `+`) to the stations that ring.
     package var numbers: [String: [String]]
+    package var emergency: Emergency
     package var calls: Calls
     package var media: MediaSettings
     /// Challenge every request of a station, also from a path that has registered.
@@ -211,7 +225,8 @@ package struct CallEngineSettings: Equatable, Sendable {
         domain: String, userAgent: String = "Cresset", digestAlgorithms: [DigestAlgorithm] = [.sha256, .md5],
         realms: [RealmID: Realm], stations: [String: Station] = [:],
         trunks: [String: Trunk] = [:], routes: [Route] = [], numbers: [String: [String]] = [:],
-        calls: Calls = Calls(), media: MediaSettings = MediaSettings(), challengesEveryRequest: Bool = false
+        emergency: Emergency = Emergency(), calls: Calls = Calls(), media: MediaSettings = MediaSettings(),
+        challengesEveryRequest: Bool = false
     ) {
         self.domain = domain
         self.userAgent = userAgent
@@ -221,6 +236,7 @@ package struct CallEngineSettings: Equatable, Sendable {
         self.trunks = trunks
         self.routes = routes
         self.numbers = numbers
+        self.emergency = emergency
         self.calls = calls
         self.media = media
         self.challengesEveryRequest = challengesEveryRequest

@@ -13,6 +13,9 @@ package enum CallEvent: Equatable, Sendable {
     /// An INVITE was refused before it became a call.
     case callRefused(source: TransportAddress, dialled: String, statusCode: Int, reason: String)
 
+    /// A phone dialled 911, or 933: said once its INVITE has left, never before.
+    case emergencyCall(CallID, caller: CallParty, source: TransportAddress, EmergencyNumber)
+
     // Media
     case mediaLearned(CallID, CallSide, source: TransportAddress)
     /// The first packet from a source that may not send to this leg.

@@ -20,8 +20,8 @@ enum RoutingResult: Sendable {
     case refused(Int, reason: String? = nil, retryAfterSeconds: Int? = nil)
 }
 
-// Routing decides where; admission (CallEngine+Admission) decides whether. Emergency calls will keep the first and
-// skip the second.
+// Routing decides where; admission (CallEngine+Admission) decides whether. Calls for help take neither step
+// (CallEngine+Emergency).
 extension CallEngine {
     /// The user part of the Request-URI, and of a tel URI its number; nil for a scheme or host we do not serve.
     func dialledUser(of request: SIPRequest, realm: RealmID) -> RoutingURI {
@@ -133,10 +133,10 @@ extension CallEngine {
                 user: user, host: .address(trunk.peer.address), port: trunk.peer.port == 5060 ? nil : trunk.peer.port))
     }
 
-    /// Calls that go through a trunk now, in either direction.
+    /// Calls that go through a trunk now, in either direction, but for those for help.
     func callCount(ofTrunk name: String) -> Int {
         calls.values.count { call in
-            guard !call.isEnding else { return false }
+            guard !call.isEnding, call.emergency == nil else { return false }
             return call.callerPeer.trunkName == name
                 || call.attempts.contains { $0.target.peer.trunkName == name && ($0.isOpen || $0.state == .answered) }
         }

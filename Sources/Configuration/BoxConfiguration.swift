@@ -11,6 +11,7 @@ package struct BoxConfiguration: Equatable, Sendable {
     package var trunks: [TrunkConfiguration]
     package var routes: [RouteConfiguration]
     package var numbers: [NumberConfiguration]
+    package var emergency: EmergencyConfiguration
     package var calls: CallsConfiguration
     package var media: MediaConfiguration
     package var qos: QoSConfiguration
@@ -20,7 +21,8 @@ package struct BoxConfiguration: Equatable, Sendable {
     package init(
         system: SystemConfiguration, realms: [RealmConfiguration] = [], stations: [StationConfiguration] = [],
         trunks: [TrunkConfiguration] = [], routes: [RouteConfiguration] = [], numbers: [NumberConfiguration] = [],
-        calls: CallsConfiguration = .init(), media: MediaConfiguration = .init(), qos: QoSConfiguration = .init(),
+        emergency: EmergencyConfiguration = .init(), calls: CallsConfiguration = .init(),
+        media: MediaConfiguration = .init(), qos: QoSConfiguration = .init(),
         signalling: SignallingConfiguration = .init(), log: LogConfiguration = .init()
     ) {
         self.system = system
@@ -29,6 +31,7 @@ package struct BoxConfiguration: Equatable, Sendable {
         self.trunks = trunks.sorted { $0.name < $1.name }
         self.routes = routes
         self.numbers = numbers.sorted { $0.digits < $1.digits }
+        self.emergency = emergency
         self.calls = calls
         self.media = media
         self.qos = qos

@@ -32,6 +32,7 @@ package enum ConfigurationChange: Equatable, Sendable {
     case number(String, Kind)
     case calls([KeyChange])
     case media([KeyChange])
+    case emergency([KeyChange])
     case qos([KeyChange])
     case signalling([KeyChange])
     case log([KeyChange])
@@ -50,6 +51,7 @@ extension ConfigurationChange: CustomStringConvertible {
         case .number(let digits, let kind): "number \(digits): \(Self.text(kind))"
         case .calls(let changes): "calls: \(Self.text(changes))"
         case .media(let changes): "media: \(Self.text(changes))"
+        case .emergency(let changes): "emergency: \(Self.text(changes))"
         case .qos(let changes): "qos: \(Self.text(changes))"
         case .signalling(let changes): "signalling: \(Self.text(changes))"
         case .log(let changes): "log: \(Self.text(changes))"
@@ -91,6 +93,7 @@ extension BoxConfiguration {
             changes.append(.routes(countBefore: old.routes.count, countAfter: routes.count))
         }
         changes += Self.compare(old.numbers, numbers, name: \.digits, \.renderedAlone) { .number($0, $1) }
+        compare(old.emergency.rendered, emergency.rendered) { .emergency($0) }
         compare(old.calls.rendered, calls.rendered) { .calls($0) }
         compare(old.media.rendered, media.rendered) { .media($0) }
         compare(old.qos.rendered, qos.rendered) { .qos($0) }

@@ -25,7 +25,8 @@ package enum ConfigurationParser {
 
     /// The tables there are, each in exactly one file.
     static let tables = [
-        "system", "realms", "stations", "trunks", "routes", "numbers", "calls", "media", "qos", "signalling",
+        "system", "realms", "stations", "trunks", "routes", "numbers", "emergency", "calls", "media", "qos",
+        "signalling",
         "log",
     ]
 

@@ -16,6 +16,7 @@ struct ConfigurationValidator {
         checkStations()
         checkTrunks()
         checkTrunkSources()
+        checkEmergencyTrunks()
         checkRoutes()
         checkNumbers()
         checkTimers()
@@ -209,6 +210,24 @@ struct ConfigurationValidator {
         }
     }
 
+    // MARK: Calls for help
+
+    private func checkEmergencyTrunks() {
+        let trunks = decoded.emergency.trunks
+        let path = TOMLKeyPath("emergency", "trunks")
+        for (position, trunk) in trunks.enumerated() {
+            if !decoded.trunkNames.contains(trunk) {
+                unknown("trunk", trunk, among: decoded.trunkNames, at: path.element(position))
+            } else if trunks[..<position].contains(trunk) {
+                findings.warning(path.element(position), "trunk \(quoted(trunk)) is given twice")
+            }
+        }
+        if decoded.trunkNames.isEmpty, !decoded.stationNames.isEmpty {
+            findings.warning(
+                TOMLKeyPath("stations"), "there are phones but no trunk: a call to 911 would reach nobody")
+        }
+    }
+
     // MARK: Routes
 
     private func checkRoutes() {
@@ -244,7 +263,7 @@ struct ConfigurationValidator {
                 path,
                 "\(text) would also take \(number): emergency calls and their test calls never go by a route; use a "
                     + "pattern that cannot match it, as \"9NXXXXXX\"")
-        } else if let number = Text.emergencyNumbers.first(where: { pattern.matches($0) }) {
+        } else if let number = EmergencyNumber.dialStrings.keys.sorted().first(where: { pattern.matches($0) }) {
             findings.warning(path, "\(text) also matches \(number), which is an emergency call and goes another way")
         }
         if let station = decoded.stationNames.sorted().first(where: { pattern.matches($0) }) {

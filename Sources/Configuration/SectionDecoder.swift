@@ -16,6 +16,7 @@ struct SectionDecoder {
     var numbers: [NumberConfiguration] = []
     var calls = CallsConfiguration()
     var media = MediaConfiguration()
+    var emergency = EmergencyConfiguration()
     var qos = QoSConfiguration()
     var signalling = SignallingConfiguration()
     var log = LogConfiguration()
@@ -42,7 +43,7 @@ struct SectionDecoder {
         guard let system else { return nil }
         return BoxConfiguration(
             system: system, realms: realms, stations: stations, trunks: trunks, routes: routes.compactMap { $0 },
-            numbers: numbers, calls: calls, media: media, qos: qos, signalling: signalling,
+            numbers: numbers, emergency: emergency, calls: calls, media: media, qos: qos, signalling: signalling,
             log: log)
     }
 
@@ -66,6 +67,7 @@ struct SectionDecoder {
         if let reader = section("trunks") { decodeTrunks(reader) }
         decodeRoutes()
         if let reader = section("numbers") { decodeNumbers(reader) }
+        if let reader = section("emergency") { emergency.read(reader) }
         if let reader = section("calls") { decodeCalls(reader) }
         if let reader = section("media") { decodeMedia(reader) }
         if let reader = section("qos") { qos.read(reader) }
@@ -180,7 +182,7 @@ struct SectionDecoder {
     private mutating func decodeStations(_ reader: TableReader, isComplete: Bool) {
         for (name, station) in reader.subtables("a table [stations.NAME]") {
             stationNames.append(name)
-            if Text.emergencyNumbers.contains(name) {
+            if EmergencyNumber(dialled: name) != nil {
                 findings.error(
                     station.path,
                     "\(name) is an emergency number: a station of that name would take calls for help; rename it")
@@ -230,7 +232,7 @@ struct SectionDecoder {
                     path, "a called number is 2 to 20 digits with an optional leading +, as \"+13135550101\"")
                 continue
             }
-            if Text.emergencyNumbers.contains(digits) {
+            if EmergencyNumber(dialled: digits) != nil {
                 findings.error(path, "\(digits) is an emergency number and cannot be routed to a station")
                 continue
             }

@@ -2,9 +2,6 @@ import Primitives
 
 /// What names, numbers and passwords may look like.
 enum Text {
-    /// Never the name of a station, nor a number routed to one. 9911 and 9933 are 911 and 933 behind an outside line's 9.
-    static let emergencyNumbers = ["911", "933", "112", "9911", "9933"]
-
     static let userNameAllowed = "1 to 64 characters of A-Z, a-z, 0-9 and '.', '_', '+', '-'"
 
     static func isElementName(_ text: String) -> Bool {

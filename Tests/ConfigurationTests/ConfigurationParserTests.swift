@@ -199,8 +199,8 @@ struct LargeConfigurationTests {
     @Test("a thousand stations with a number each are read, checked, rendered and compared")
     func large() throws {
         var text = Sample.text
-        for index in 10_000..<11_000 { text += "\"+13135\(index)0\" = \"\(index)\"\n" }
-        for index in 10_000..<11_000 { text += "[stations.\(index)]\npassword = \"correct-horse-\(index)\"\n" }
+        for index in 20_000..<21_000 { text += "\"+13135\(index)0\" = \"\(index)\"\n" }
+        for index in 20_000..<21_000 { text += "[stations.\(index)]\npassword = \"correct-horse-\(index)\"\n" }
         let outcome = Sample.parse(text)
         #expect(outcome.issues == [])
         let box = try #require(outcome.configuration)

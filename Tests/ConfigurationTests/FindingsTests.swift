@@ -180,7 +180,7 @@ struct FindingsTests {
             #"33:1: error: numbers.1313: is the same number as "+1313"; a leading + makes no difference"#),
         .init(
             "[system]", "[sytem]\n[log]\nlevel = \"loud\"\n[system]",
-            #"1:2: error: sytem: unknown table; did you mean "system"?; allowed: system, realms, stations, trunks, routes, numbers, calls, media, qos, signalling, log"#,
+            #"1:2: error: sytem: unknown table; did you mean "system"?; allowed: system, realms, stations, trunks, routes, numbers, emergency, calls, media, qos, signalling, log"#,
             #"3:9: error: log.level: "loud" is not allowed; expected one of "error", "warning", "notice", "info", "debug""#
         ),
     ]
@@ -296,6 +296,11 @@ struct FindingsTests {
         .init(
             "[numbers]", "[signalling]\nring = true\n[numbers]",
             "32:1: error: signalling.ring: unknown key; allowed here: receive"),
+        .init(
+            "[numbers]", "[emergency]\ntrunks = [\"carier-a\"]\nattempt-timeout = \"60s\"\n[numbers]",
+            #"32:11: error: emergency.trunks[1]: no trunk is named "carier-a"; did you mean "carrier-a"?; there are: carrier-a"#,
+            #"33:19: error: emergency.attempt-timeout: "60s" is not allowed; expected a duration from "1s" to "30s", with the unit ms, s, m or h"#
+        ),
         .init(
             "[numbers]", "[qos]\nsignalling = \"preserve\"\nmedia = 64\nemergency = \"AF14\"\n[numbers]",
             "32:14: error: qos.signalling: the box writes its own messages, nothing is preserved; expected a class as "

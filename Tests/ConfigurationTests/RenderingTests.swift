@@ -125,9 +125,10 @@ struct RenderingTests {
             "number 13135550101: removed", "number 13135550102: added"),
         Change(
             "[numbers]",
-            "[calls]\nmaximum = 10\n[media]\nsilence-event = \"500ms\"\n[qos]\nmedia = \"preserve\"\nemergency = 44\n"
+            "[emergency]\ntrunks = \"carrier-a\"\n[calls]\nmaximum = 10\n[media]\nsilence-event = \"500ms\"\n[qos]\nmedia = \"preserve\"\nemergency = 44\n"
                 + "[signalling]\nreceive = \"ring\"\n[log]\nlevel = \"error\"\n[numbers]",
-            "calls: maximum 120 → 10", "media: silence-event \"3s\" → \"500ms\"",
+            "emergency: trunks none → [\"carrier-a\"]", "calls: maximum 120 → 10",
+            "media: silence-event \"3s\" → \"500ms\"",
             "qos: media \"EF\" → \"preserve\", emergency \"EF\" → \"VA\"", "signalling: receive \"socket\" → \"ring\"",
             "log: level \"info\" → \"error\""),
     ]

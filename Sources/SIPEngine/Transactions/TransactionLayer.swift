@@ -114,22 +114,12 @@ package struct TransactionLayer: Sendable {
 
     package init(
         endpoints: [RealmID: LocalSIPEndpoint], random: RandomSource, serverTransactionCountMax: Int? = nil,
-        isEmergency: @escaping @Sendable (SIPRequest) -> Bool = TransactionLayer.namesEmergencyService
+        isEmergency: @escaping @Sendable (SIPRequest) -> Bool = { $0.emergencyNumber == .emergency }
     ) {
         self.endpoints = endpoints
         self.random = random
         self.serverTransactionCountMax = serverTransactionCountMax ?? Limits.serverTransactionCountMax
         self.isEmergency = isEmergency
-    }
-
-    /// Whether the Request-URI is `urn:service:sos…` (RFC 5031) or dials 911 or 112.
-    package static func namesEmergencyService(_ request: SIPRequest) -> Bool {
-        switch request.requestURI {
-        case .other(let text):
-            text.lowercased() == "urn:service:sos" || text.lowercased().hasPrefix("urn:service:sos.")
-        case .sip(let uri): ["911", "112"].contains(uri.user)
-        case .tel(let uri): ["911", "112"].contains(uri.digits)
-        }
     }
 
     /// How many transactions are in the table.

@@ -1,0 +1,79 @@
+import Primitives
+import SIPEngine
+import SignallingFormats
+
+// A call for help goes past authentication, capacity and the dial plan: recognised first, refused for nothing that is
+// ours to decide, and offered to every trunk there is (47 CFR 9.16(a), (b)(1)).
+extension CallEngine {
+    /// The INVITE of a phone that asks for help, registered or not.
+    mutating func handleEmergencyInvite(
+        _ request: SIPRequest, _ transaction: ServerTransactionID, from path: TransportPath, at now: MonotonicTime
+    ) {
+        guard let fromTag = request.from?.tag, !fromTag.isEmpty else {
+            return respond(request, transaction, 400, reason: "From tag missing", at: now)
+        }
+        guard request.contacts.first != nil else {
+            return respond(request, transaction, 400, reason: "Contact missing", at: now)
+        }
+        if isShuttingDown { return respond(request, transaction, 503, reason: "Shutting down", at: now) }
+        let offer: SessionDescription?
+        switch initialOffer(of: request) {
+        case .none: offer = nil
+        case .offer(let description): offer = description
+        case .refused(let refusal): return refuse(request, transaction, refusal, at: now)
+        }
+        startEmergencyCall(
+            request, transaction, from: path, peer: emergencyCaller(request, from: path), offer: offer,
+            number: .emergency, at: now)
+    }
+
+    /// Also for 933, once its caller has been admitted like any other.
+    mutating func startEmergencyCall(
+        _ request: SIPRequest, _ transaction: ServerTransactionID, from path: TransportPath, peer: Peer,
+        offer: SessionDescription?, number: EmergencyNumber, at now: MonotonicTime
+    ) {
+        let plan = emergencyPlan(number)
+        guard !plan.isEmpty else {
+            return refuseCall(
+                request, transaction, from: path, dialled: number.dialString, 503, reason: "No trunk is configured",
+                at: now)
+        }
+        startCall(
+            request, transaction, from: path, peer: peer, offer: offer, dialled: number.dialString, plan: plan,
+            emergency: number, at: now)
+    }
+
+    /// Whose phone it is: that of the station registered from here, else of the one it claims to be, so that the
+    /// called side has a number to call back; else a stranger's.
+    private func emergencyCaller(_ request: SIPRequest, from path: TransportPath) -> Peer {
+        let claimed = Self.user(of: request.from?.uri) ?? ""
+        let here = settings.stations.filter { user, station in
+            station.realm == path.realm && registrar.bindings(for: user).contains { $0.path == path }
+        }
+        if let station = here[claimed] { return .station(user: claimed, station) }
+        if let first = here.min(by: { $0.key < $1.key }) { return .station(user: first.key, first.value) }
+        if let station = settings.stations[claimed], station.realm == path.realm {
+            return .station(user: claimed, station)
+        }
+        let name = DialledNumber.normalized(claimed) ?? "unregistered"
+        return .station(user: name, CallEngineSettings.Station(realm: path.realm, password: ""))
+    }
+
+    /// The trunks set aside for it in their order, then all others by name; those that are down last. No trunk is too
+    /// full.
+    private func emergencyPlan(_ number: EmergencyNumber) -> [[Target]] {
+        let preferred = settings.emergency.trunks
+        let others = trunks.keys.filter { !preferred.contains($0) }.sorted()
+        let all = (preferred + others).compactMap { trunks[$0] }
+        return (all.filter { !$0.health.isDown } + all.filter(\.health.isDown)).map { trunk in
+            [
+                Target(
+                    peer: .trunk(name: trunk.name, trunk.settings), number: number.dialString,
+                    requestURI: Self.trunkURI(user: number.dialString, trunk.settings), nextHop: trunk.nextHop)
+            ]
+        }
+    }
+
+    /// Calls for help that are not over; they take nobody's place.
+    var activeEmergencyCallCount: Int { calls.values.count { $0.emergency != nil && !$0.isEnding } }
+}
