@@ -72,7 +72,7 @@ static __always_inline __u64 host_now(void *context)
 }
 
 /// Asked as if `lo` had received the packet: the answer our own socket would get.
-static __always_inline enum relay_outcome host_next_hop(void *context, void *network, __u32 byte_count,
+static __attribute__((noinline)) enum relay_outcome host_next_hop(void *context, void *network, __u32 byte_count,
 							const struct plan *plan, __u32 *interface_index)
 {
 	struct relay_next_hop *next_hop = &plan->counters->next_hop;
