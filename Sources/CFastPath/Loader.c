@@ -81,6 +81,8 @@ int relay_load(const void *bytes, size_t byte_count, uint32_t flow_count_max, st
 	error = set_size(object, "flows", flow_count_max);
 	if (!error)
 		error = set_size(object, "flow_counters", flow_count_max);
+	if (!error)
+		error = set_size(object, "flow_quality", flow_count_max);
 	if (!error) {
 		*call = "bpf_object__load";
 		error = bpf_object__load(object);
@@ -92,6 +94,7 @@ int relay_load(const void *bytes, size_t byte_count, uint32_t flow_count_max, st
 		result->tc = descriptor_of_program(object, "relay_tc");
 		result->flows = descriptor_of_map(object, "flows");
 		result->flow_counters = descriptor_of_map(object, "flow_counters");
+		result->flow_quality = descriptor_of_map(object, "flow_quality");
 		result->totals = descriptor_of_map(object, "totals");
 		result->interfaces = descriptor_of_map(object, ".data.interfaces");
 		result->guarded = descriptor_of_map(object, ".data.guarded");
@@ -100,6 +103,7 @@ int relay_load(const void *bytes, size_t byte_count, uint32_t flow_count_max, st
 		result->shield_allowed = descriptor_of_map(object, "shield_allowed");
 		result->shield_sources = descriptor_of_map(object, "shield_sources");
 		if (result->xdp < 0 || result->tc < 0 || result->flows < 0 || result->flow_counters < 0 ||
+		    result->flow_quality < 0 ||
 		    result->totals < 0 || result->interfaces < 0 || result->guarded < 0 ||
 		    result->shield_settings < 0 || result->shield_blocked < 0 || result->shield_allowed < 0 ||
 		    result->shield_sources < 0)

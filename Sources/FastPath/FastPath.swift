@@ -161,7 +161,8 @@ package final class FastPath {
     }
 
     private func counters(at index: UInt32) -> MediaFlowCounters {
-        (program?.counters(at: index) ?? []).reduce(MediaFlowCounters()) { sum, share in
+        guard let program else { return MediaFlowCounters() }
+        var counters = program.counters(at: index).reduce(MediaFlowCounters()) { sum, share in
             sum
                 + MediaFlowCounters(
                     packets: share.packets, bytes: share.bytes, wrongSource: share.wrong_source,
@@ -169,5 +170,9 @@ package final class FastPath {
                     lastArrival: share.last_arrival == 0
                         ? nil : MonotonicTime(nanoseconds: Int64(truncatingIfNeeded: share.last_arrival)))
         }
+        let quality = program.quality(at: index)
+        counters.quality = MediaQuality(quality.stream)
+        counters.reports = MediaReports(quality.reports)
+        return counters
     }
 }

@@ -109,6 +109,8 @@ extension relay_flow {
         payload_type_count = UInt8(flow.payloadTypes.count)
         fill(&payload_type_from, with: flow.payloadTypes.map(\.from))
         fill(&payload_type_to, with: flow.payloadTypes.map(\.to))
+        event_payload_type = flow.eventPayloadType ?? 0xFF
+        clock_ticks = StreamMonitor.clockTicks(flow.clockRate ?? 0)
     }
 
     /// Why the kernel cannot relay a flow; nil when it can.

@@ -93,6 +93,15 @@ final class RelayProgram {
         var index = index
         var zeros = [relay_flow_counters](repeating: relay_flow_counters(), count: cpuCount)
         try check(bpf_map_update_elem(program.flow_counters, &index, &zeros, UInt64(BPF_ANY)), "flow_counters")
+        var quality = relay_quality()
+        try check(bpf_map_update_elem(program.flow_quality, &index, &quality, UInt64(BPF_ANY)), "flow_quality")
+    }
+
+    /// Zeros if the kernel refuses.
+    func quality(at index: UInt32) -> relay_quality {
+        var index = index
+        var quality = relay_quality()
+        return bpf_map_lookup_elem(program.flow_quality, &index, &quality) == 0 ? quality : relay_quality()
     }
 
     /// One element per CPU; empty if the kernel refuses.

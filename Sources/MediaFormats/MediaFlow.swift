@@ -50,12 +50,16 @@ package struct MediaFlow: Hashable, Sendable {
     package var isEmergency: Bool
     /// For instance telephone-event 96 → 101; RTP only, at most `payloadTypeMappingCountMax`.
     package var payloadTypes: [PayloadTypeMapping]
+    /// RTP clock ticks per second, for jitter; nil: unknown, or RTCP.
+    package var clockRate: UInt32?
+    /// telephone-event as it arrives here, before any mapping (RFC 4733); nil: none agreed.
+    package var eventPayloadType: UInt8?
 
     package init(
         local: TransportAddress, kind: Kind, acceptedSource: TransportAddress, wrongSource: WrongSource,
         rewrittenSource: TransportAddress, rewrittenDestination: TransportAddress,
         payloadTypes: [PayloadTypeMapping] = [], trafficClass: TrafficClassPolicy = .preserve,
-        isEmergency: Bool = false
+        isEmergency: Bool = false, clockRate: UInt32? = nil, eventPayloadType: UInt8? = nil
     ) {
         self.local = local
         self.kind = kind
@@ -66,6 +70,8 @@ package struct MediaFlow: Hashable, Sendable {
         self.payloadTypes = payloadTypes
         self.trafficClass = trafficClass
         self.isEmergency = isEmergency
+        self.clockRate = clockRate
+        self.eventPayloadType = eventPayloadType
     }
 }
 
@@ -81,23 +87,40 @@ package struct MediaFlowCounters: Hashable, Sendable {
     package var malformed: UInt64
     /// When the latest packet was relayed; nil before the first.
     package var lastArrival: MonotonicTime?
+    /// Of the flow's RTP.
+    package var quality: MediaQuality
+    /// What its RTCP said; on a flow of RTP only where RTCP shares the port.
+    package var reports: MediaReports
 
     package init(
         packets: UInt64 = 0, bytes: UInt64 = 0, wrongSource: UInt64 = 0, malformed: UInt64 = 0,
-        lastArrival: MonotonicTime? = nil
+        lastArrival: MonotonicTime? = nil, quality: MediaQuality = MediaQuality(),
+        reports: MediaReports = MediaReports()
     ) {
         self.packets = packets
         self.bytes = bytes
         self.wrongSource = wrongSource
         self.malformed = malformed
         self.lastArrival = lastArrival
+        self.quality = quality
+        self.reports = reports
     }
 
-    /// Sums; the later of the two arrivals. For kernel and socket counters of one flow.
+    /// Sums; the later of the two arrivals, and of what only one can have the later one's. For kernel and socket
+    /// counters of one flow.
     package static func + (left: Self, right: Self) -> Self {
-        MediaFlowCounters(
+        if let arrival = left.lastArrival, right.lastArrival.map({ $0 < arrival }) ?? true {
+            return right.adding(left)
+        }
+        return left.adding(right)
+    }
+
+    private func adding(_ right: Self) -> Self {
+        let left = self
+        return MediaFlowCounters(
             packets: left.packets &+ right.packets, bytes: left.bytes &+ right.bytes,
             wrongSource: left.wrongSource &+ right.wrongSource, malformed: left.malformed &+ right.malformed,
-            lastArrival: [left.lastArrival, right.lastArrival].compactMap { $0 }.max())
+            lastArrival: right.lastArrival ?? left.lastArrival, quality: left.quality + right.quality,
+            reports: left.reports + right.reports)
     }
 }

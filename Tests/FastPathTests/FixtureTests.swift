@@ -489,6 +489,16 @@ struct FixtureTests {
             counters.lastArrival = nil
         }
         let relayed = sample.fixture.end == .relayed
+        // Media of the right source counts for its quality, whichever way it goes on.
+        let isRead: Bool =
+            switch sample.fixture.outcome {
+            case .relayed, .passedTimeToLive, .passedNoRoute, .passedNoNeighbour, .passedTooLarge,
+                .passedForeignInterface:
+                flow.kind == .rtp
+            case .droppedWrongSource, .droppedMalformed, .passedWrongSource, .passedUnusual, nil: false
+            }
+        #expect(counters.quality == (isRead ? MediaQuality(received: 1, expected: 1) : MediaQuality()))
+        (counters.quality, counters.reports) = (MediaQuality(), MediaReports())
         let isWrongSource = [.droppedWrongSource, .passedWrongSource].contains(sample.fixture.outcome)
         #expect(
             counters

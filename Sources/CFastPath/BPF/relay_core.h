@@ -17,6 +17,7 @@
 #include <bpf/bpf_endian.h>
 
 #include "../include/FlowTable.h"
+#include "quality.h"
 
 #ifndef __always_inline
 #define __always_inline inline __attribute__((always_inline))
@@ -52,11 +53,13 @@ struct plan {
 static __always_inline struct relay_flow *host_flow(void *context, const struct relay_flow_key *key);
 /// NULL when there are none, and then the packet is not ours.
 static __always_inline struct relay_flow_counters *host_counters(void *context, const struct relay_flow *flow);
+/// The one record of the flow that all CPUs or workers share; NULL: nothing is gathered.
+static __always_inline struct relay_quality *host_quality(void *context, const struct relay_flow *flow);
 /// The row of one interface; NULL when there is none.
 static __always_inline struct relay_totals *host_totals(void *context, __u32 slot);
 static __always_inline struct relay_interface_table *host_interfaces(void *context);
 static __always_inline const struct relay_guarded_table *host_guarded(void *context);
-/// Nanoseconds of CLOCK_MONOTONIC, as coarse as the tick.
+/// Nanoseconds of CLOCK_MONOTONIC, exact: jitter is made of them.
 static __always_inline __u64 host_now(void *context);
 /// Where the rewritten packet of `byte_count` bytes from `network` on would go if our own socket had sent it.
 /// RELAY_RELAYED, with `interface_index` and the flow's `next_hop` filled (its packet_byte_count_max and addresses), or
@@ -139,7 +142,7 @@ static __always_inline bool is_media(const __u8 *payload, void *end, struct plan
 	plan->payload_word = *(const __u16 *)payload;
 	if (flow->kind == RELAY_FLOW_RTCP)
 		return payload[1] >= 192 && payload[1] <= 223;
-	if (byte_count < RTP_BYTE_COUNT_MIN)
+	if (byte_count < RTP_BYTE_COUNT_MIN || payload + RTP_BYTE_COUNT_MIN > (const __u8 *)end)
 		return false;
 	if (flow->payload_type_count) {
 		__u8 type = payload[1] & 0x7f;
@@ -152,6 +155,30 @@ static __always_inline bool is_media(const __u8 *payload, void *end, struct plan
 		}
 	}
 	return true;
+}
+
+/// Media of the right source, whether it is relayed or, for want of a neighbour perhaps, passed up. `payload` lies
+/// behind the UDP header. A function of its own, since one frame of a BPF stack would not hold it as well.
+static __attribute__((noinline)) int read_quality(void *context, const struct relay_flow *flow, const __u8 *payload,
+						  const void *end, __u64 now)
+{
+	const struct udphdr *udp = (const struct udphdr *)payload - 1;
+	struct relay_quality *quality = host_quality(context, flow);
+
+	if (!quality || payload + RTCP_BYTE_COUNT_MIN > (const __u8 *)end)
+		return 0;
+	if (payload[1] >= 192 && payload[1] <= 223) {
+		// The flow in the other direction arrives where this one leaves.
+		struct relay_flow_key key = {.port = flow->source_port};
+		__builtin_memcpy(key.address, flow->source_address, 16);
+		struct relay_flow *opposite = host_flow(context, &key);
+		struct relay_quality *other = opposite ? host_quality(context, opposite) : NULL;
+		quality_read_rtcp(&quality->reports, other ? &other->reports : NULL, payload,
+				  bpf_ntohs(udp->len) - sizeof(*udp), end, now);
+	} else if (payload + RTP_BYTE_COUNT_MIN <= (const __u8 *)end) {
+		quality_read_rtp(&quality->stream, flow, payload, now);
+	}
+	return 0;
 }
 
 /// Asks the host where the packet goes and remembers the answer.
@@ -277,6 +304,8 @@ static __always_inline enum relay_outcome decide(void *context, void *network, v
 		plan->counters->malformed++;
 		return RELAY_DROPPED_MALFORMED;
 	}
+	plan->now = host_now(context);
+	read_quality(context, plan->flow, (__u8 *)(udp + 1), end, plan->now);
 	// The packet is addressed to us, so it may arrive with its last hop; user space sends it on afresh.
 	if (hops <= 1)
 		return RELAY_PASSED_TTL;
@@ -288,7 +317,6 @@ static __always_inline enum relay_outcome decide(void *context, void *network, v
 	}
 
 	struct relay_next_hop *next_hop = &plan->counters->next_hop;
-	plan->now = host_now(context);
 	if (next_hop->generation == plan->flow->generation && plan->now < next_hop->expiry &&
 	    packet_byte_count <= next_hop->packet_byte_count_max)
 		return RELAY_RELAYED;

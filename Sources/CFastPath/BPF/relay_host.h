@@ -26,6 +26,13 @@ struct {
 } flow_counters SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 4096); // the loader sets it
+	__type(key, __u32);
+	__type(value, struct relay_quality);
+} flow_quality SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, RELAY_INTERFACE_COUNT_MAX);
 	__type(key, __u32);
@@ -45,6 +52,12 @@ static __always_inline struct relay_flow_counters *host_counters(void *context, 
 {
 	(void)context;
 	return bpf_map_lookup_elem(&flow_counters, &flow->counter_index);
+}
+
+static __always_inline struct relay_quality *host_quality(void *context, const struct relay_flow *flow)
+{
+	(void)context;
+	return bpf_map_lookup_elem(&flow_quality, &flow->counter_index);
 }
 
 static __always_inline struct relay_totals *host_totals(void *context, __u32 slot)
@@ -68,7 +81,7 @@ static __always_inline const struct relay_guarded_table *host_guarded(void *cont
 static __always_inline __u64 host_now(void *context)
 {
 	(void)context;
-	return bpf_ktime_get_coarse_ns();
+	return bpf_ktime_get_ns();
 }
 
 /// Asked as if `lo` had received the packet: the answer our own socket would get.

@@ -18,6 +18,7 @@ struct relay_program {
 	int tc;
 	int flows;
 	int flow_counters;
+	int flow_quality;
 	int totals;
 	int interfaces;
 	int guarded;

@@ -3,6 +3,8 @@
 #pragma once
 #include <linux/types.h>
 
+#include "FlowQuality.h"
+
 /// Where a packet arrives: our address and port.
 struct relay_flow_key {
 	__u8 address[16];
@@ -48,11 +50,14 @@ struct relay_flow {
 	__be16 class_keep;
 	__be16 class_set;
 	__u8 tap_direction;
-	__u8 zero;
+	/// Of telephone-event as packets of this flow bring it (RFC 4733); 0xff: none.
+	__u8 event_payload_type;
 	/// Not 0: each relayed packet is copied to the tap ring, with this number and tap_direction.
 	__u32 tap;
+	/// RTP clock ticks in 2^32 ns, for jitter; 0: unknown.
+	__u32 clock_ticks;
 };
-_Static_assert(sizeof(struct relay_flow) == 92, "shared with the BPF program");
+_Static_assert(sizeof(struct relay_flow) == 96, "shared with the BPF program");
 
 #define RELAY_NEXT_HOP_NANOSECONDS 250000000
 
@@ -73,7 +78,7 @@ struct relay_flow_counters {
 	__u64 bytes; // of UDP payload
 	__u64 wrong_source;
 	__u64 malformed;
-	__u64 last_arrival; // nanoseconds of CLOCK_MONOTONIC, as coarse as the tick; 0 before the first packet
+	__u64 last_arrival; // nanoseconds of CLOCK_MONOTONIC; 0 before the first packet
 	struct relay_next_hop next_hop;
 };
 _Static_assert(sizeof(struct relay_flow_counters) == 72, "shared with the BPF program");

@@ -26,3 +26,10 @@ long namespace_receive_frame(int descriptor, uint8_t *frame, uint32_t byte_count
 uint32_t namespace_xdp_program(const char *interface);
 uint32_t namespace_tcx_program(const char *interface);
 bool namespace_program_exists(uint32_t identifier);
+
+#define QUALITY_RECORD_BYTE_COUNT 160
+/// One RTP or RTCP packet into a record of the relay program (struct relay_quality), by the program's own code, at a
+/// time of the caller's.
+void quality_observe_rtp(void *record, uint32_t clock_ticks, uint8_t event_payload_type, const uint8_t *packet,
+			 uint64_t now);
+void quality_observe_rtcp(void *record, const void *opposite, const uint8_t *packet, uint32_t byte_count, uint64_t now);
