@@ -172,4 +172,10 @@ if Context.environment["CRESSET_BENCH"] == "1" {
             name: "CallBenchmark",
             dependencies: ["Primitives", "SignallingFormats", "MediaFormats", "SIPEngine", "CallEngine"],
             path: "Benchmarks/sip/CallBenchmark", swiftSettings: strict))
+    package.products.append(.executable(name: "receive-benchmark", targets: ["ReceiveBenchmark"]))
+    package.targets.append(
+        .executableTarget(
+            name: "ReceiveBenchmark",
+            dependencies: ["Primitives", "SignallingFormats", "LinuxIO", "FastPath", "CLinux", "CNamespaces"],
+            path: "Benchmarks/sip/ReceiveBenchmark", swiftSettings: strict))
 }
