@@ -25,7 +25,7 @@ let flows = arguments.filter { $0.contains(",") }.map { argument in
     guard ends.count == 4 else { fail(argument) }
     return MediaFlow(
         local: ends[0], kind: .rtp, acceptedSource: ends[1], wrongSource: .pass, rewrittenSource: ends[2],
-        rewrittenDestination: ends[3])
+        rewrittenDestination: ends[3], clockRate: 8_000, eventPayloadType: 101)
 }
 
 do throws(FastPathError) {
