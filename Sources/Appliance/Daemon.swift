@@ -183,7 +183,9 @@ package final class Daemon {
         let usesRing = configuration.signalling.receive == .ring
         for realm in configuration.realms where realm.transports.contains(.udp) {
             do throws(RingReception.Failure) {
-                try transports.useRing(on: usesRing ? realm.interface : nil, in: RealmID(realm.name))
+                guard try transports.useRing(on: usesRing ? realm.interface : nil, in: RealmID(realm.name)) else {
+                    continue  // a realm that came with a reload has no sockets yet
+                }
                 log.write(
                     .notice,
                     usesRing

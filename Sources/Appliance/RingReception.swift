@@ -50,7 +50,11 @@ final class RingReception {
         }
     }
 
-    deinit { close() }
+    /// What lies in the ring ends with it: whoever it was for may be gone, too.
+    deinit {
+        if let token { loop.unregister(token) }
+        if ring != nil, !socket.isClosed { try? socket.setFilter(nil) }
+    }
 
     var isOpen: Bool { ring != nil }
 

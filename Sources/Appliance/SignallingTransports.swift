@@ -116,13 +116,15 @@ final class SignallingTransports {
     }
 
     /// Reads a realm's SIP over UDP from a ring on this interface; nil: from its socket alone again. On failure the
-    /// socket goes on.
-    func useRing(on interface: String?, in realm: RealmID) throws(RingReception.Failure) {
+    /// socket goes on. False if the realm has no socket.
+    func useRing(on interface: String?, in realm: RealmID) throws(RingReception.Failure) -> Bool {
         receptions.removeValue(forKey: realm)?.close()
-        guard let interface, let socket = realms[realm]?.udp else { return }
+        guard let socket = realms[realm]?.udp else { return false }
+        guard let interface else { return true }
         receptions[realm] = try RingReception(
             interface: interface, beside: socket, loop: loop, onDatagram: socket.onDatagram,
             onRefusal: { [unowned self] reason in onRingRefused(realm, reason) })
+        return true
     }
 
     private func path(
