@@ -97,7 +97,7 @@ struct Call: Sendable {
 
     /// Where the fork is that this To tag of an attempt's answerer made; nil when there is none.
     func forkIndex(of attempt: AttemptID, remoteTag: String) -> Int? {
-        forks.indices.first { forks[$0].attempt == attempt && forks[$0].callee.dialog.remoteTag == remoteTag }
+        forks.indices.first { forks[$0].attempt == attempt && forks[$0].legs[1].dialog.remoteTag == remoteTag }
     }
 }
 
@@ -198,7 +198,7 @@ struct Fork: Sendable {
     let id: ForkID
     let attempt: AttemptID
     /// The caller's and the callee's. In an array, for a leg is large: what is read of it is read where it lies.
-    private var legs: [CallLeg]
+    private(set) var legs: [CallLeg]
     /// The caller's answer, as far as we know it: a 2xx repeats what an unreliable provisional said.
     var answerForCaller: SessionDescription?
     /// The first offer has its answer on the callee's leg, in a 2xx or a reliable provisional (RFC 3262 §5).
@@ -235,9 +235,14 @@ struct Fork: Sendable {
     }
 
     subscript(side: CallSide) -> CallLeg {
-        get { legs[side == .caller ? 0 : 1] }
-        _modify { yield &legs[side == .caller ? 0 : 1] }
+        get { legs[side.legIndex] }
+        _modify { yield &legs[side.legIndex] }
     }
+}
+
+extension CallSide {
+    /// In `Fork.legs`.
+    var legIndex: Int { self == .caller ? 0 : 1 }
 }
 
 /// A request inside a dialog that one leg sent and we passed to the other.

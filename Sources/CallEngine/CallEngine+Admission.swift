@@ -282,8 +282,8 @@ extension CallEngine {
 
     /// What the caller's leg itself must offer or may not ask: reliable provisionals, session interval.
     private func legRefusal(of request: SIPRequest, from peer: Peer) -> Refusal? {
-        let supports = request.supported.contains { $0.lowercased() == "100rel" }
-        let requires = request.require.contains { $0.lowercased() == "100rel" }
+        let supports = request.headers.contains("100rel", in: .supported)
+        let requires = request.headers.contains("100rel", in: .require)
         switch peer.reliableProvisional {
         case .off where requires: return Refusal(statusCode: 420, headers: [(.unsupported, "100rel")])
         case .required where !supports && !requires:

@@ -30,8 +30,7 @@ extension CallEngine {
         var caller = CallLeg(
             side: .caller, peer: call.callerPeer, dialog: callerDialog, nextHop: NextHop(call.callerPath),
             contactUser: call.dialled, negotiation: attempt.callerNegotiation, timer: makeTimer())
-        caller.allows = Set(call.invite.allow.map { SIPMethod(rawValue: $0) })
-        caller.supportsReliableProvisional = call.callerTakesReliableProvisional
+        caller.allowsUpdate = call.invite.headers.contains("UPDATE", in: .allow)
         var callee = CallLeg(
             side: .callee, peer: attempt.target.peer, dialog: calleeDialog, nextHop: attempt.target.nextHop,
             contactUser: Self.user(of: attempt.request.contacts.first?.uri), negotiation: attempt.calleeNegotiation,
@@ -44,15 +43,14 @@ extension CallEngine {
 
     private mutating func register(_ call: inout Call, _ fork: Int) {
         for side in CallSide.allCases {
-            dialogs[call.forks[fork][side].dialog.id] = DialogReference(
+            dialogs[call.forks[fork].legs[side.legIndex].dialog.id] = DialogReference(
                 call: call.id, fork: call.forks[fork].id, side: side)
         }
     }
 
     /// What a message of the peer tells about it: where it is, what it can do.
     mutating func learn(_ leg: inout CallLeg, from message: some SIPMessageContent, path: TransportPath) {
-        let methods = message.allow
-        if !methods.isEmpty { leg.allows = Set(methods.map { SIPMethod(rawValue: $0) }) }
+        if message.headers.contains(.allow) { leg.allowsUpdate = message.headers.contains("UPDATE", in: .allow) }
         switch leg.peer {
         case .station: leg.nextHop = NextHop(path)
         case .trunk(_, let trunk): leg.nextHop = Self.nextHop(for: leg.dialog, trunk: trunk, path: path)
@@ -196,7 +194,7 @@ extension CallEngine {
         }
         guard description != nil else { return respond(prack, transaction, 200, at: now) }
         // A new offer: the callee gets it as an UPDATE, for its own PRACK has long been sent.
-        guard call.forks[fork].isSettled, call.forks[fork].callee.allows.contains(.update) else {
+        guard call.forks[fork].isSettled, call.forks[fork].callee.allowsUpdate else {
             return respond(prack, transaction, 488, at: now)
         }
         relayOffer(&call, fork, from: .caller, prack, transaction, as: .update, at: now)

@@ -29,7 +29,9 @@ extension CallEngine {
     /// nil for a dialog of no call.
     func realm(of dialog: DialogReference) -> RealmID? {
         // Read where it lies: a call is large.
-        calls.index(forKey: dialog.call).map { calls.values[$0].forks[dialog.fork.rawValue][dialog.side].peer.realm }
+        calls.index(forKey: dialog.call).map {
+            calls.values[$0].forks[dialog.fork.rawValue].legs[dialog.side.legIndex].peer.realm
+        }
     }
 
     private mutating func take(
@@ -181,7 +183,7 @@ extension CallEngine {
             if let answer = OfferAnswer.answer(unchanged: offer, on: &call.forks[fork][side].negotiation) {
                 return answerRefresh(request, transaction, &call, fork, side, answer: answer, at: now)
             }
-            if call.forks[fork][side.other].allows.contains(.update) {
+            if call.forks[fork][side.other].allowsUpdate {
                 relayOffer(&call, fork, from: side, request, transaction, as: .update, at: now)
             } else if case .confirmed = call.state {
                 relayOffer(&call, fork, from: side, request, transaction, as: .invite, at: now)

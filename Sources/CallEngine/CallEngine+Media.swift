@@ -70,8 +70,8 @@ extension CallEngine {
         guard ensureMedia(&call, fork, count: OfferAnswer.streamCount(of: offer), at: now),
             let leg = mediaLeg(call, fork, side.other)
         else { return nil }
-        var from = call.forks[fork][side].negotiation
-        var to = call.forks[fork][side.other].negotiation
+        var from = call.forks[fork].legs[side.legIndex].negotiation
+        var to = call.forks[fork].legs[side.other.legIndex].negotiation
         do throws(OfferAnswerError) {
             let made = try OfferAnswer.relay(offer: offer, from: &from, to: &to, local: localAddresses(of: leg))
             call.forks[fork][side].negotiation = from
@@ -94,8 +94,8 @@ extension CallEngine {
         _ call: inout Call, _ fork: Int, _ answer: SessionDescription, from side: CallSide
     ) -> RelayedAnswer? {
         guard let leg = mediaLeg(call, fork, side.other) else { return nil }
-        var from = call.forks[fork][side].negotiation
-        var to = call.forks[fork][side.other].negotiation
+        var from = call.forks[fork].legs[side.legIndex].negotiation
+        var to = call.forks[fork].legs[side.other.legIndex].negotiation
         do throws(OfferAnswerError) {
             let relayed = try OfferAnswer.relay(answer: answer, from: &from, to: &to, local: localAddresses(of: leg))
             call.forks[fork][side].negotiation = from
@@ -136,12 +136,14 @@ extension CallEngine {
 
     /// Where one side's media is, as its latest description says.
     mutating func setRemotes(_ call: inout Call, _ fork: Int, _ side: CallSide, at now: MonotonicTime) {
-        let negotiation = call.forks[fork][side].negotiation
+        let negotiation = call.forks[fork].legs[side.legIndex].negotiation
         guard let leg = mediaLeg(call, fork, side), let received = negotiation.received,
             let streams = call.forks[fork].agreed?.streams
         else { return }
         var natAddress: IPAddress?
-        if case .station = call.forks[fork][side].peer { natAddress = call.forks[fork][side].nextHop.remote.address }
+        if case .station = call.forks[fork].legs[side.legIndex].peer {
+            natAddress = call.forks[fork].legs[side.legIndex].nextHop.remote.address
+        }
         let remotes = OfferAnswer.remoteStreams(in: received, agreedWith: negotiation.sent)
         for (stream, remote) in remotes.enumerated() {
             let isActive = streams.indices.contains(stream) && streams[stream].isActive

@@ -189,9 +189,9 @@ extension Call {
     /// The caller can be sent reliable provisional responses, and its settings allow it (RFC 3262).
     var callerTakesReliableProvisional: Bool {
         guard callerPeer.reliableProvisional != .off else { return false }
-        return (invite.supported + invite.require).contains { $0.lowercased() == "100rel" }
+        return invite.headers.contains("100rel", in: .supported) || callerRequiresReliableProvisional
     }
 
     /// It insists on them.
-    var callerRequiresReliableProvisional: Bool { invite.require.contains { $0.lowercased() == "100rel" } }
+    var callerRequiresReliableProvisional: Bool { invite.headers.contains("100rel", in: .require) }
 }

@@ -172,7 +172,7 @@ extension CallEngine {
     mutating func sendBye(
         _ call: inout Call, _ fork: Int, _ side: CallSide, reason: String?, at now: MonotonicTime
     ) {
-        guard !call.forks[fork][side].isOver else { return }
+        guard !call.forks[fork].legs[side.legIndex].isOver else { return }
         call.forks[fork][side].isOver = true
         var request = call.forks[fork][side].dialog.makeRequest(.bye)
         if let reason { request.headers.append(.reason, reason) }
@@ -189,8 +189,10 @@ extension CallEngine {
         if !settings.userAgent.isEmpty, !request.headers.contains(.userAgent) {
             request.headers.append(.userAgent, settings.userAgent)
         }
-        if let name = call.forks[fork][side].peer.trunkName { trunks[name]?.authorizePreemptively(&request) }
-        let transaction = transactions.send(request, to: call.forks[fork][side].nextHop, at: now)
+        if let name = call.forks[fork].legs[side.legIndex].peer.trunkName {
+            trunks[name]?.authorizePreemptively(&request)
+        }
+        let transaction = transactions.send(request, to: call.forks[fork].legs[side.legIndex].nextHop, at: now)
         let reference = DialogReference(call: call.id, fork: call.forks[fork].id, side: side)
         clientOwners[transaction] = owner(reference)
         call.openTransactions += 1
@@ -299,7 +301,7 @@ extension CallEngine {
     }
 
     private mutating func forget(_ call: inout Call, _ fork: Int) {
-        for side in CallSide.allCases { dialogs[call.forks[fork][side].dialog.id] = nil }
+        for side in CallSide.allCases { dialogs[call.forks[fork].legs[side.legIndex].dialog.id] = nil }
     }
 
     /// The part of `shutdown` that concerns calls.

@@ -55,7 +55,7 @@ extension CallEngine {
 
     private mutating func schedule(_ call: inout Call, _ fork: Int, _ side: CallSide) {
         let key = TimerKey.session(DialogReference(call: call.id, fork: call.forks[fork].id, side: side))
-        if let deadline = call.forks[fork][side].timer.nextDeadline {
+        if let deadline = call.forks[fork].legs[side.legIndex].timer.nextDeadline {
             timers.start(key, at: deadline)
         } else {
             timers.stop(key)
@@ -102,7 +102,7 @@ extension CallEngine {
             timers.start(.glare(reference), at: now + .seconds(2))
             return
         }
-        sendRefresh(&call, fork, side, as: call.forks[fork][side].allows.contains(.update) ? .update : .invite, at: now)
+        sendRefresh(&call, fork, side, as: call.forks[fork][side].allowsUpdate ? .update : .invite, at: now)
     }
 
     private mutating func sendRefresh(
@@ -209,7 +209,7 @@ extension CallEngine {
         case 408, 481: loseDialog(&call, fork, side, at: now)
         case 405, 501:
             // It does not know UPDATE after all.
-            call.forks[fork][side].allows.remove(.update)
+            call.forks[fork][side].allowsUpdate = false
             if refresh.request.method == .update { sendRefresh(&call, fork, side, as: .invite, at: now) }
         default: break  // the session lives on until it expires (RFC 4028 §10)
         }

@@ -13,9 +13,8 @@ struct CallLeg: Sendable {
     let contactUser: String?
     /// What we said and heard of media on this leg (RFC 3264).
     var negotiation: NegotiationLeg
-    /// What the peer's Allow said; UPDATE saves a re-INVITE.
-    var allows: Set<SIPMethod> = []
-    var supportsReliableProvisional = false
+    /// The peer's Allow names UPDATE, which saves a re-INVITE.
+    var allowsUpdate = false
     var timer: SessionTimer
     /// The ACK of the latest 2xx we received, with the number of its INVITE: sent again for each repetition.
     var lastACK: (sequenceNumber: UInt32, request: SIPRequest)?

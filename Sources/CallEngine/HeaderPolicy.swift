@@ -17,11 +17,11 @@ enum HeaderPolicy {
         case dropped
         /// Crosses byte for byte.
         case carried
+
+        var mayCross: Bool { self == .carried || self == .rebuilt }
     }
 
     static func rule(for name: SIPHeaderName) -> Rule { table[name] ?? .carried }
-
-    private static let mayCross: Set<Rule> = [.rebuilt, .carried]
 
     /// Those that describe a body.
     static let bodyHeaders = table.filter { $0.value == .body }.map(\.key)
@@ -72,7 +72,7 @@ enum HeaderPolicy {
     ) -> Int {
         var secrets = LegSecrets(of: headers, source: source)
         var withheldCount = 0
-        for field in headers.fields(where: { mayCross.contains(rule(for: $0)) }) {
+        for field in headers.fields(where: { rule(for: $0).mayCross }) {
             switch rule(for: field.name) {
             case .own, .body, .dropped: break
             case .rebuilt:

@@ -45,9 +45,13 @@ package final class StandardErrorLog {
         isJournal = isKnown && journalStream == "\(status.st_dev):\(status.st_ino)"
     }
 
-    /// One line; control characters are escaped, so that nothing forges another.
-    package func write(_ level: Level, _ message: String, at time: WallClockTime = Clock.wall) {
+    /// One line; control characters are escaped, so that nothing forges another. Below the level the message is not made.
+    package func write(
+        _ level: Level, _ message: @autoclosure () -> String, at now: @autoclosure () -> WallClockTime = Clock.wall
+    ) {
         guard level <= self.level else { return }
+        let message = message()
+        let time = now()
         if untold > 0 {
             let count = untold
             untold = 0

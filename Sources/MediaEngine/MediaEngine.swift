@@ -243,21 +243,30 @@ package struct MediaEngine: Sendable {
             legs[second]?.peer = first
         }
         for leg in [first, second] {
-            if isNew || answered, let streams = legs[leg]?.streams {
+            if isNew || answered {
                 legs[leg]?.isAnswered = answered
-                for (index, stream) in streams.enumerated() where stream.remote != nil {
-                    for isRTCP in [false, true] {
-                        let endpoint = stream[isRTCP: isRTCP]
-                        guard !endpoint.isHeard, endpoint.accepted != nil else { continue }
-                        openWindow(EndpointKey(leg: leg, stream: index, isRTCP: isRTCP), at: now)
-                    }
-                }
+                for key in unheardEndpoints(of: leg) { openWindow(key, at: now) }
             }
-            refresh(leg, at: now)
         }
+        refresh(first, at: now)  // and with it the second
         for former in [firstPeer, secondPeer] {
             if let former, former != first, former != second { refresh(former, at: now) }
         }
+    }
+
+    /// Those of which nothing has come since the signalling named their source.
+    private func unheardEndpoints(of leg: MediaLegID) -> [EndpointKey] {
+        guard let streams = legs[leg]?.streams else { return [] }
+        var keys: [EndpointKey] = []
+        for index in streams.indices where streams[index].remote != nil {
+            if !streams[index].rtp.isHeard, streams[index].rtp.accepted != nil {
+                keys.append(EndpointKey(leg: leg, stream: index, isRTCP: false))
+            }
+            if !streams[index].rtcp.isHeard, streams[index].rtcp.accepted != nil {
+                keys.append(EndpointKey(leg: leg, stream: index, isRTCP: true))
+            }
+        }
+        return keys
     }
 
     /// Stops relaying between this leg and the one it is connected to.

@@ -216,8 +216,8 @@ extension MediaEngine {
 
     /// Makes the flows of a leg and of the one it is connected to what they should be.
     mutating func refresh(_ leg: MediaLegID, at now: MonotonicTime) {
-        guard let state = legs[leg] else { return }
-        for id in [leg, state.peer] {
+        guard let peer = legs[leg].map(\.peer) else { return }
+        for id in [leg, peer] {
             guard let id, let count = legs[id]?.streams.count else { continue }
             for stream in 0..<count {
                 for isRTCP in [false, true] {
@@ -230,8 +230,8 @@ extension MediaEngine {
 
     mutating func refreshFlow(_ key: EndpointKey, at now: MonotonicTime) {
         let flow = desiredFlow(key)
-        guard let endpoint = endpoint(key), endpoint.applied != flow else { return }
-        modify(key) { endpoint in
+        let changed = modify(key) { endpoint -> TransportAddress? in
+            guard endpoint.applied != flow else { return nil }
             if endpoint.applied == nil {
                 // The kernel counts a new flow from zero.
                 endpoint.past = endpoint.past + endpoint.kernel
@@ -241,8 +241,10 @@ extension MediaEngine {
             endpoint.applied = flow
             endpoint.appliedAt = now
             endpoint.awaitsLastCounters = flow == nil
+            return endpoint.local
         }
-        outputs.append(flow.map { .applyFlow($0) } ?? .removeFlow(local: endpoint.local))
+        guard let local = changed ?? nil else { return }
+        outputs.append(flow.map { .applyFlow($0) } ?? .removeFlow(local: local))
     }
 
     /// What should be relayed from this endpoint; nil: nothing.
@@ -250,21 +252,23 @@ extension MediaEngine {
         guard let leg = legs[key.leg], let peer = leg.peer.flatMap({ legs[$0] }),
             peer.streams.indices.contains(key.stream)
         else { return nil }
-        let from = leg.streams[key.stream]
-        let to = peer.streams[key.stream]
-        guard let source = from.remote, let sink = to.remote, let accepted = from[isRTCP: key.isRTCP].accepted else {
-            return nil
-        }
+        // Read where they lie: streams are large, and this runs for each of them whenever anything changes.
+        let (from, to, index) = (leg.streams, peer.streams, key.stream)
+        guard let source = from[index].remote, let sink = to[index].remote,
+            let accepted = key.isRTCP ? from[index].rtcp.accepted : from[index].rtp.accepted
+        else { return nil }
         if key.isRTCP, source.rtcpMux { return nil }
         // Direction is about RTP; RTCP goes on during hold (RFC 3264 §5.1).
         guard key.isRTCP || (source.sends && sink.receives) else { return nil }
-        let exit = to[isRTCP: key.isRTCP && !sink.rtcpMux]
-        guard let destination = exit.accepted else { return nil }
+        let leavesByRTCP = key.isRTCP && !sink.rtcpMux
+        guard let destination = leavesByRTCP ? to[index].rtcp.accepted : to[index].rtp.accepted else { return nil }
         let isEmergency = leg.isEmergency || peer.isEmergency
+        let windowEnd = key.isRTCP ? from[index].rtcp.windowEnd : from[index].rtp.windowEnd
         return MediaFlow(
-            local: from[isRTCP: key.isRTCP].local, kind: key.isRTCP ? .rtcp : .rtp, acceptedSource: accepted,
-            wrongSource: from[isRTCP: key.isRTCP].windowEnd == nil ? .drop : .pass, rewrittenSource: exit.local,
-            rewrittenDestination: destination, payloadTypes: key.isRTCP ? [] : from.payloadTypes,
+            local: key.isRTCP ? from[index].rtcp.local : from[index].rtp.local, kind: key.isRTCP ? .rtcp : .rtp,
+            acceptedSource: accepted, wrongSource: windowEnd == nil ? .drop : .pass,
+            rewrittenSource: leavesByRTCP ? to[index].rtcp.local : to[index].rtp.local,
+            rewrittenDestination: destination, payloadTypes: key.isRTCP ? [] : from[index].payloadTypes,
             trafficClass: isEmergency ? settings.emergencyTrafficClass : settings.trafficClass, isEmergency: isEmergency
         )
     }

@@ -8,8 +8,9 @@ extension MediaEngine {
     /// The side should send: answered, it said it would, and the other side listens.
     private func isExpected(_ leg: MediaLegID) -> Bool {
         guard let state = legs[leg], state.isAnswered, let peer = state.peer.flatMap({ legs[$0] }) else { return false }
-        return zip(state.streams, peer.streams).contains { own, other in
-            own.remote?.sends == true && other.remote?.receives == true && own.rtp.accepted != nil
+        let (own, other) = (state.streams, peer.streams)
+        return (0..<min(own.count, other.count)).contains { index in
+            own[index].rtp.accepted != nil && own[index].remote?.sends == true && other[index].remote?.receives == true
         }
     }
 

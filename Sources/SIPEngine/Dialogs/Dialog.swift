@@ -157,7 +157,7 @@ package struct Dialog: Sendable {
     /// The PRACK for a reliable provisional response (RFC 3262 §4); nil when the response is not reliable.
     package mutating func makePRACK(for response: SIPResponse) -> SIPRequest? {
         guard let number = response.number(.rseq), let cseq = response.cseq,
-            response.require.contains(where: { $0.lowercased() == "100rel" })
+            response.headers.contains("100rel", in: .require)
         else { return nil }
         var prack = makeRequest(.prack)
         prack.headers.append(.rack, "\(number) \(cseq.text)")
@@ -213,7 +213,7 @@ package struct Dialog: Sendable {
     /// Orders reliable provisional responses to our INVITE (RFC 3262 §4).
     package mutating func receiveProvisional(_ response: SIPResponse) -> ProvisionalReceipt {
         guard (101...199).contains(response.statusCode), let invite = response.cseq?.number,
-            response.require.contains(where: { $0.lowercased() == "100rel" }), let number = response.number(.rseq),
+            response.headers.contains("100rel", in: .require), let number = response.number(.rseq),
             (1...Int(SpecificationConstants.sequenceNumberMax)).contains(number)
         else { return .unreliable }
         let sequenceNumber = UInt32(number)

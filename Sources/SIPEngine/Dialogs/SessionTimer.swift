@@ -49,7 +49,7 @@ package struct SessionTimer: Sendable {
 
     /// Puts Supported, Session-Expires and Min-SE on an INVITE or UPDATE of ours (RFC 4028 §7.1, §7.4).
     package func prepare(_ request: inout SIPRequest) {
-        if !request.supported.contains(where: { $0.lowercased() == "timer" }) {
+        if !request.headers.contains("timer", in: .supported) {
             request.headers.append(.supported, "timer")
         }
         var value = String(sessionExpiresSeconds)
@@ -86,7 +86,7 @@ package struct SessionTimer: Sendable {
 
     /// Looks at an INVITE or UPDATE of the peer before it is answered (RFC 4028 §9).
     package mutating func evaluate(_ request: SIPRequest) -> Evaluation {
-        peerSupportsTimer = request.supported.contains { $0.lowercased() == "timer" }
+        peerSupportsTimer = request.headers.contains("timer", in: .supported)
         let wish = request.number(.sessionExpires)
         if let wish, wish < minSESeconds, peerSupportsTimer { return .tooSmall(minSE: minSESeconds) }
         let refresher: String
@@ -109,7 +109,7 @@ package struct SessionTimer: Sendable {
         guard let offered else { return }
         self.offered = nil
         response.headers.set(.sessionExpires, "\(offered.seconds);refresher=\(offered.refresher)")
-        if offered.refresher == "uac", !response.require.contains(where: { $0.lowercased() == "timer" }) {
+        if offered.refresher == "uac", !response.headers.contains("timer", in: .require) {
             response.headers.append(.require, "timer")
         }
         begin(offered.refresher == "uac" ? .remote : .local, offered.seconds, at: now)

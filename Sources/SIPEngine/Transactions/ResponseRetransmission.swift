@@ -63,7 +63,7 @@ struct ReliableProvisionals: Sendable {
             return nil
         }
         var numbered = response
-        if !numbered.require.contains(where: { $0.lowercased() == "100rel" }) {
+        if !numbered.headers.contains("100rel", in: .require) {
             numbered.headers.append(.require, "100rel")
         }
         numbered.headers.set(.rseq, String(nextSequenceNumber))

@@ -168,13 +168,14 @@ package struct SDPCodec: Hashable, Sendable {
 
     /// `PCMU/8000` or `L16/44100/2`.
     init?(_ text: Substring) {
-        let parts = text.utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
-        guard (2...3).contains(parts.count), !parts[0].isEmpty, let rate = Int(Substring(parts[1])), rate > 0 else {
-            return nil
-        }
+        guard let slash = text.utf8.firstIndex(of: UInt8(ascii: "/")), slash > text.startIndex else { return nil }
+        let rest = text[text.utf8.index(after: slash)...]
+        let second = rest.utf8.firstIndex(of: UInt8(ascii: "/"))
+        guard let rate = Int(rest[..<(second ?? rest.endIndex)]), rate > 0 else { return nil }
+        let last = second.map { rest[rest.utf8.index(after: $0)...] }
+        guard last?.utf8.contains(UInt8(ascii: "/")) != true else { return nil }
         // Tolerated: parameters we do not understand behind the rate count as one channel.
-        self.init(
-            String(Substring(parts[0])), rate, channels: parts.count == 3 ? max(1, Int(Substring(parts[2])) ?? 1) : 1)
+        self.init(String(text[..<slash]), rate, channels: last.map { max(1, Int($0) ?? 1) } ?? 1)
     }
 
     /// Codec of a payload type that needs no `a=rtpmap` (RFC 3551 §6); nil for the others.

@@ -265,6 +265,17 @@ extension Span<UInt8> {
         unsafe extracting(range).withUnsafeBufferPointer { unsafe String(decoding: $0, as: UTF8.self) }
     }
 
+    /// Whether `range` is this text, ASCII letters compared without case.
+    func isSame(_ range: Range<Int>, _ text: String) -> Bool {
+        guard range.count == text.utf8.count else { return false }
+        var index = range.lowerBound
+        for byte in text.utf8 {
+            guard ByteClass.lowercased(byte) == ByteClass.lowercased(self[index]) else { return false }
+            index += 1
+        }
+        return true
+    }
+
     private func hasFold(_ range: Range<Int>) -> Bool {
         for index in range where self[index] == 0x0D || self[index] == 0x0A { return true }
         return false

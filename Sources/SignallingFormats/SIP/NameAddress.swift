@@ -42,8 +42,14 @@ package struct NameAddress: Hashable, Sendable, CustomStringConvertible {
 
     /// Always with angle brackets, the display name always quoted.
     package var text: String {
-        let name = displayName.map { SIPGrammar.quoted($0) + " " } ?? ""
-        return name + "<" + uri.text + ">" + parameters.text
+        var text = ""
+        text.reserveCapacity(96)
+        if let displayName { text += SIPGrammar.quoted(displayName) + " " }
+        text += "<"
+        uri.write(to: &text)
+        text += ">"
+        text += parameters.text
+        return text
     }
 
     package var description: String { text }

@@ -38,7 +38,42 @@ extension SIPHeaders {
     func tag(_ name: SIPHeaderName) -> String? {
         guard let range = firstRange(name) else { return nil }
         let span = bytes.span
-        return ScannedNameAddress(span, range).flatMap { SIPParameters(span, $0.parameters, inURI: false).value("tag") }
+        var cursor = ParameterCursor(Self.addressParameters(span, range))
+        while let parameter = cursor.next(span) {
+            guard span.isSame(parameter.name, "tag") else { continue }
+            return parameter.value.map { SIPGrammar.unquoted(span.unfoldedText($0)) }
+        }
+        return nil
+    }
+
+    /// Where the field's parameters lie behind a name-addr or addr-spec (RFC 3261 §25.1).
+    private static func addressParameters(_ span: Span<UInt8>, _ range: Range<Int>) -> Range<Int> {
+        var index = range.lowerBound
+        if index < range.upperBound, span[index] == UInt8(ascii: "\"") {
+            index = SIPGrammar.skipQuoted(span, index, range.upperBound) ?? range.upperBound
+        }
+        while index < range.upperBound {
+            switch span[index] {
+            case UInt8(ascii: "<"):
+                let close = span.firstOffset(of: UInt8(ascii: ">"), in: index..<range.upperBound)
+                return (close.map { $0 + 1 } ?? range.upperBound)..<range.upperBound
+            case UInt8(ascii: ":"):  // an addr-spec: no name in front of an angle bracket has a colon
+                let start = span.firstOffset(of: UInt8(ascii: ";"), in: index..<range.upperBound)
+                return (start ?? range.upperBound)..<range.upperBound
+            default: index += 1
+            }
+        }
+        return range.upperBound..<range.upperBound
+    }
+
+    /// Whether a field of this name has this value, an option tag or method, without regard to case.
+    package func contains(_ value: String, in name: SIPHeaderName) -> Bool {
+        guard contains(name) else { return false }
+        var isFound = false
+        forEachValue(name) { bytes, range in
+            if !isFound, bytes.isSame(range, value) { isFound = true }
+        }
+        return isFound
     }
 
     /// The values of any field that holds addresses.

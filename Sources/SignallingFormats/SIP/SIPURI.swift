@@ -55,17 +55,26 @@ package struct SIPURI: Hashable, Sendable, CustomStringConvertible {
     }
 
     package var text: String {
-        var text = isSecure ? "sips:" : "sip:"
+        var text = ""
+        text.reserveCapacity(64)
+        write(to: &text)
+        return text
+    }
+
+    func write(to text: inout String) {
+        text += isSecure ? "sips:" : "sip:"
         if let escapedUser {
             text += escapedUser
             if let escapedPassword { text += ":" + escapedPassword }
             text += "@"
         }
         text += host.text
-        if let port { text += ":\(port)" }
+        if let port {
+            text += ":"
+            text += String(port)
+        }
         text += parameters.text
         if let headers { text += "?" + headers }
-        return text
     }
 
     package var description: String { text }

@@ -32,6 +32,10 @@ package enum URI: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
+    func write(to text: inout String) {
+        if case .sip(let uri) = self { uri.write(to: &text) } else { text += self.text }
+    }
+
     package var description: String { text }
 
     /// Lower case, without the colon.

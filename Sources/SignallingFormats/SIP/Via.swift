@@ -101,7 +101,19 @@ package struct Via: Hashable, Sendable, CustomStringConvertible {
     }
 
     package var text: String {
-        "\(sentProtocol)/\(transport.text) \(host.text)" + (port.map { ":\($0)" } ?? "") + parameters.text
+        var text = ""
+        text.reserveCapacity(96)
+        text += sentProtocol
+        text += "/"
+        text += transport.text
+        text += " "
+        text += host.text
+        if let port {
+            text += ":"
+            text += String(port)
+        }
+        text += parameters.text
+        return text
     }
 
     package var description: String { text }
