@@ -118,9 +118,11 @@ extension CallEngine {
         let (offering, answering) = offerer == .caller ? (caller, callee) : (callee, caller)
         for (stream, agreement) in agreements.enumerated() {
             media.setPayloadTypes(
-                from: offering, to: answering, stream: stream, Self.mappings(agreement.fromOfferer))
+                from: offering, to: answering, stream: stream, Self.mappings(agreement.fromOfferer),
+                format: agreement.media.map { StreamFormat($0.codec, event: $0.eventFromOfferer) })
             media.setPayloadTypes(
-                from: answering, to: offering, stream: stream, Self.mappings(agreement.fromAnswerer))
+                from: answering, to: offering, stream: stream, Self.mappings(agreement.fromAnswerer),
+                format: agreement.media.map { StreamFormat($0.codec, event: $0.eventFromAnswerer) })
         }
         media.connect(caller, callee, answered: answered, at: now)
         call.connection = Call.Connection(fork: call.forks[fork].id, isAnswered: answered, time: now)
@@ -228,7 +230,11 @@ extension CallEngine {
 extension CallMediaCounters {
     init(_ statistics: [MediaStreamStatistics]) {
         self = statistics.reduce(CallMediaCounters()) { sum, stream in
-            sum + CallMediaCounters(stream.rtp) + CallMediaCounters(stream.rtcp)
+            var counters = CallMediaCounters(stream.rtp) + CallMediaCounters(stream.rtcp)
+            counters.codec = stream.format?.codec
+            counters.quality = stream.quality
+            counters.reports = stream.reports
+            return sum + counters
         }
     }
 
@@ -238,9 +244,19 @@ extension CallMediaCounters {
             malformed: counters.malformed)
     }
 
-    static func + (left: Self, right: Self) -> Self {
-        CallMediaCounters(
+    /// Sums; of the rest, what belongs to the stream that was spoken on.
+    package static func + (left: Self, right: Self) -> Self {
+        // Of several streams, or forks, the one that was spoken on.
+        let spoken = right.quality.received > left.quality.received ? right : left
+        return CallMediaCounters(
             packets: left.packets &+ right.packets, bytes: left.bytes &+ right.bytes,
-            wrongSource: left.wrongSource &+ right.wrongSource, malformed: left.malformed &+ right.malformed)
+            wrongSource: left.wrongSource &+ right.wrongSource, malformed: left.malformed &+ right.malformed,
+            codec: spoken.codec ?? left.codec ?? right.codec, quality: spoken.quality, reports: spoken.reports)
+    }
+}
+
+extension StreamFormat {
+    init(_ codec: SDPCodec, event: UInt8?) {
+        self.init(codec: codec.name, clockRate: UInt32(clamping: codec.clockRate), eventPayloadType: event)
     }
 }

@@ -187,6 +187,12 @@ package struct CallEngine: Sendable {
     /// For what may be said only when the messages caused by the same input have left.
     mutating func emitAfterTransmission(_ event: CallEvent) { eventsAfterTransmission.append(event) }
 
+    /// Asks the kernel for the media counters of all calls: they are in `calls(at:)` once the outputs of this are done.
+    package mutating func refreshMediaCounters(at now: MonotonicTime) {
+        for leg in mediaOwners.keys.sorted() { media.refreshStatistics(of: leg) }
+        drain(at: now)
+    }
+
     mutating func output(_ output: Output) { outputs.append(output) }
 
     mutating func newCallID() -> CallID {

@@ -1,3 +1,4 @@
+import MediaFormats
 import Primitives
 
 /// Identifies a call while the engine lives; never reused.
@@ -91,12 +92,23 @@ package struct CallMediaCounters: Hashable, Sendable {
     package var bytes: UInt64
     package var wrongSource: UInt64
     package var malformed: UInt64
+    /// As in SDP, lower case; nil: unknown. This and the rest are of the stream that most packets came on.
+    package var codec: String?
+    package var quality: MediaQuality
+    /// What this side's RTCP said, of what it receives.
+    package var reports: MediaReports
 
-    package init(packets: UInt64 = 0, bytes: UInt64 = 0, wrongSource: UInt64 = 0, malformed: UInt64 = 0) {
+    package init(
+        packets: UInt64 = 0, bytes: UInt64 = 0, wrongSource: UInt64 = 0, malformed: UInt64 = 0, codec: String? = nil,
+        quality: MediaQuality = MediaQuality(), reports: MediaReports = MediaReports()
+    ) {
         self.packets = packets
         self.bytes = bytes
         self.wrongSource = wrongSource
         self.malformed = malformed
+        self.codec = codec
+        self.quality = quality
+        self.reports = reports
     }
 }
 

@@ -293,14 +293,16 @@ package struct MediaEngine: Sendable {
         refresh(leg, at: now)
     }
 
-    /// Payload type numbers that change on packets from one leg to the other.
+    /// Payload type numbers that change on packets from one leg to the other, and what those packets hold.
     ///
     /// Beyond `MediaFlow.payloadTypeMappingCountMax` they are ignored; offer and answer agree on no more.
     package mutating func setPayloadTypes(
-        from: MediaLegID, to: MediaLegID, stream: Int, _ mappings: [MediaFlow.PayloadTypeMapping]
+        from: MediaLegID, to: MediaLegID, stream: Int, _ mappings: [MediaFlow.PayloadTypeMapping],
+        format: StreamFormat? = nil
     ) {
         guard let streams = legs[from]?.streams, streams.indices.contains(stream) else { return }
         legs[from]?.streams[stream].payloadTypes = Array(mappings.prefix(MediaFlow.payloadTypeMappingCountMax))
+        legs[from]?.streams[stream].format = format
         let key = EndpointKey(leg: from, stream: stream, isRTCP: false)
         if legs[from]?.peer == to { refreshFlow(key, at: streams[stream].rtp.appliedAt) }
     }

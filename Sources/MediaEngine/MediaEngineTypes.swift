@@ -78,6 +78,22 @@ package struct RemoteMedia: Hashable, Sendable {
     }
 }
 
+/// What the packets of one leg's peer hold, for what is said of their quality.
+package struct StreamFormat: Hashable, Sendable {
+    /// As in SDP, lower case: `pcma`, `g729`.
+    package var codec: String
+    /// Hz
+    package var clockRate: UInt32
+    /// telephone-event as this peer numbers it; nil: none agreed.
+    package var eventPayloadType: UInt8?
+
+    package init(codec: String, clockRate: UInt32, eventPayloadType: UInt8? = nil) {
+        self.codec = codec
+        self.clockRate = clockRate
+        self.eventPayloadType = eventPayloadType
+    }
+}
+
 /// Why the media of a call could not be set up.
 package enum MediaError: Error, Equatable, Sendable {
     case unknownRealm(RealmID)
@@ -112,13 +128,21 @@ package struct MediaStreamStatistics: Hashable, Sendable {
     package var source: TransportAddress?
     package var rtp: MediaFlowCounters
     package var rtcp: MediaFlowCounters
+    /// nil: not agreed, or not said what it is.
+    package var format: StreamFormat?
 
     package init(
-        local: TransportAddress, source: TransportAddress?, rtp: MediaFlowCounters, rtcp: MediaFlowCounters
+        local: TransportAddress, source: TransportAddress?, rtp: MediaFlowCounters, rtcp: MediaFlowCounters,
+        format: StreamFormat? = nil
     ) {
         self.local = local
         self.source = source
         self.rtp = rtp
         self.rtcp = rtcp
+        self.format = format
     }
+
+    package var quality: MediaQuality { rtp.quality }
+    /// What this peer's RTCP said, on its own port or with the RTP.
+    package var reports: MediaReports { rtp.reports + rtcp.reports }
 }

@@ -59,10 +59,18 @@ struct Endpoint: Sendable {
     var past = MediaFlowCounters()
     var kernel = MediaFlowCounters()
     var socket = MediaFlowCounters()
+    /// What came through the socket while the kernel did not have the flow.
+    var stream = StreamMonitor()
+    var reports = ReportMonitor()
 
     init(local: TransportAddress) { self.local = local }
 
-    var counters: MediaFlowCounters { past + kernel + socket }
+    var counters: MediaFlowCounters {
+        var socket = socket
+        socket.quality = stream.quality
+        socket.reports = reports.reports
+        return past + kernel + socket
+    }
 
     /// The kernel may relay packets that we never see.
     var mayBypass: Bool { applied != nil && isInKernel != false }
@@ -99,6 +107,8 @@ struct MediaStream: Sendable {
     var remote: RemoteMedia?
     /// Numbers that change on packets from this peer to the other leg's.
     var payloadTypes: [MediaFlow.PayloadTypeMapping] = []
+    /// What this peer's packets hold; nil: unknown.
+    var format: StreamFormat?
     /// The port could not be bound: it rests longer.
     var bindFailed = false
 
@@ -113,7 +123,8 @@ struct MediaStream: Sendable {
     }
 
     var statistics: MediaStreamStatistics {
-        MediaStreamStatistics(local: rtp.local, source: rtp.accepted, rtp: rtp.counters, rtcp: rtcp.counters)
+        MediaStreamStatistics(
+            local: rtp.local, source: rtp.accepted, rtp: rtp.counters, rtcp: rtcp.counters, format: format)
     }
 }
 

@@ -194,6 +194,7 @@ extension MediaEngine {
         _ bytes: [UInt8], _ kind: MediaPacketKind, _ key: EndpointKey, now: MonotonicTime
     ) {
         let flow = desiredFlow(key)
+        if flow != nil, endpoint(key)?.mayBypass == false { observe(bytes, kind, key, at: now) }
         let again = modify(key) { endpoint -> MediaFlow? in
             endpoint.socket.lastArrival = now
             guard flow != nil else { return nil }
@@ -210,6 +211,27 @@ extension MediaEngine {
         }
         if let again = again ?? nil { outputs.append(.applyFlow(again)) }
         noteArrival(key.leg, at: now)
+    }
+
+    /// The kernel counts what it passes up itself; the rest is ours.
+    private mutating func observe(
+        _ bytes: [UInt8], _ kind: MediaPacketKind, _ key: EndpointKey, at now: MonotonicTime
+    ) {
+        let stream = legs[key.leg]?.streams[key.stream]
+        switch kind {
+        case .rtp:
+            modify(key) {
+                $0.stream.observe(
+                    bytes.span, at: now, clockRate: stream?.format?.clockRate,
+                    eventPayloadType: stream?.format?.eventPayloadType)
+            }
+        case .rtcp:
+            var opposite: ReportMonitor?
+            if let peer = legs[key.leg]?.peer, let other = legs[peer]?.streams, other.indices.contains(key.stream) {
+                opposite = other[key.stream][isRTCP: other[key.stream].remote?.rtcpMux != true].reports
+            }
+            modify(key) { $0.reports.observe(bytes.span, opposite: opposite, at: now) }
+        }
     }
 
     // MARK: Flows
@@ -269,8 +291,9 @@ extension MediaEngine {
             acceptedSource: accepted, wrongSource: windowEnd == nil ? .drop : .pass,
             rewrittenSource: leavesByRTCP ? to[index].rtcp.local : to[index].rtp.local,
             rewrittenDestination: destination, payloadTypes: key.isRTCP ? [] : from[index].payloadTypes,
-            trafficClass: isEmergency ? settings.emergencyTrafficClass : settings.trafficClass, isEmergency: isEmergency
-        )
+            trafficClass: isEmergency ? settings.emergencyTrafficClass : settings.trafficClass,
+            isEmergency: isEmergency, clockRate: key.isRTCP ? nil : from[index].format?.clockRate,
+            eventPayloadType: key.isRTCP ? nil : from[index].format?.eventPayloadType)
     }
 }
 

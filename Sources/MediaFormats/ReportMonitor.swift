@@ -38,7 +38,7 @@ package struct ReportMonitor: Hashable, Sendable {
         guard block.lastSenderReport != 0,
             let report = opposite?.passed.first(where: { $0.time == block.lastSenderReport })
         else { return }
-        let delay = Duration.nanoseconds(Int64(UInt64(block.delaySinceLastSenderReport) * 1_000_000_000 >> 16))
+        let delay = Duration.nanoseconds(Int64((UInt64(block.delaySinceLastSenderReport) * 1_000_000_000) >> 16))
         let roundTrip = now - report.at - delay
         guard roundTrip >= .zero else { return }
         let latest = MediaReports.RoundTrip(roundTrip)

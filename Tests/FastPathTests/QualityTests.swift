@@ -217,6 +217,57 @@ struct QualityArithmeticTests {
     }
 }
 
+@Suite("What RTCP tells: the program's code and ours")
+struct ReportArithmeticTests {
+    @Test("agree on reports of two sides, with any delays and names", arguments: [1, 2] as [UInt64])
+    func agree(_ seed: UInt64) {
+        var random = RandomSource(seed: seed)
+        var kernel = [relay_quality(), relay_quality()]
+        var monitors = [ReportMonitor(), ReportMonitor()]
+        var names: [[UInt32]] = [[0], [0]]
+        var nanoseconds: UInt64 = 5_000_000_000
+        for _ in 0..<3_000 {
+            nanoseconds += UInt64.random(in: 1...3_000_000_000, using: &random)
+            let side = Int.random(in: 0...1, using: &random)
+            var blocks: [RTCPReportBlock] = []
+            if Bool.random(using: &random) {
+                blocks.append(
+                    RTCPReportBlock(
+                        ssrc: 7, fractionLost: UInt8.random(in: 0...255, using: &random),
+                        cumulativeLost: Int32.random(in: -8_388_608...8_388_607, using: &random),
+                        highestSequenceNumber: 9, jitter: 3,
+                        lastSenderReport: names[1 - side].suffix(3).randomElement(using: &random) ?? 0,
+                        delaySinceLastSenderReport: UInt32.random(in: 0..<200_000, using: &random)))
+            }
+            let ntpTime = UInt64.random(in: 0...UInt64.max, using: &random)
+            let isSender = Bool.random(using: &random)
+            if isSender { names[side].append(UInt32(truncatingIfNeeded: ntpTime >> 16)) }
+            let packet: RTCPPacket =
+                isSender
+                ? .senderReport(
+                    ssrc: 1, ntpTime: ntpTime, rtpTime: 0, packetCount: 0, byteCount: 0, reports: blocks,
+                    extensionData: [])
+                : .receiverReport(ssrc: 1, reports: blocks, extensionData: [])
+            var writer = ByteWriter(capacity: 64)
+            packet.render(into: &writer)
+            let bytes = writer.bytes
+            var (own, other) = (kernel[side], kernel[1 - side])
+            quality_observe_rtcp(&own, &other, bytes, UInt32(bytes.count), nanoseconds)
+            kernel[side] = own
+            monitors[side].observe(
+                bytes.span, opposite: monitors[1 - side], at: MonotonicTime(nanoseconds: Int64(nanoseconds)))
+        }
+        for side in 0...1 {
+            let (kernel, ours) = (MediaReports(kernel[side].reports), monitors[side].reports)
+            #expect(kernel.senderReports == ours.senderReports && kernel.receptions == ours.receptions)
+            #expect(kernel.roundTrip?.sum == ours.roundTrip?.sum && kernel.roundTrip?.count == ours.roundTrip?.count)
+            #expect((ours.roundTrip?.count ?? 0) > 50)
+            #expect(kernel.farEnd?.cumulativeLost == ours.farEnd?.cumulativeLost)
+            #expect(kernel.farEnd?.fractionLost == ours.farEnd?.fractionLost)
+        }
+    }
+}
+
 @Suite("Quality of a flow, through BPF_PROG_RUN", .serialized, .enabled(if: isRoot, "BPF needs root"))
 struct QualityProgramTests {
     final class Bench {

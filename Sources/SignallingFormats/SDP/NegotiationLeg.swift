@@ -72,6 +72,20 @@ struct FormatPair: Hashable, Sendable {
     let codec: SDPCodec?
 }
 
+/// What is spoken on a stream, as far as the descriptions tell.
+package struct StreamMedia: Hashable, Sendable {
+    package var codec: SDPCodec
+    /// telephone-event as packets of the leg that offered carry it, and of the leg that answered; nil: not agreed.
+    package var eventFromOfferer: UInt8?
+    package var eventFromAnswerer: UInt8?
+
+    package init(codec: SDPCodec, eventFromOfferer: UInt8? = nil, eventFromAnswerer: UInt8? = nil) {
+        self.codec = codec
+        self.eventFromOfferer = eventFromOfferer
+        self.eventFromAnswerer = eventFromAnswerer
+    }
+}
+
 /// What offer and answer agreed on for one stream.
 package struct StreamAgreement: Hashable, Sendable {
     /// false: rejected on both legs.
@@ -81,10 +95,17 @@ package struct StreamAgreement: Hashable, Sendable {
     /// Changes on packets from the leg that answered to the leg that offered; at most four.
     package var fromAnswerer: [PayloadTypeTranslation]
 
-    package init(isActive: Bool, fromOfferer: [PayloadTypeTranslation], fromAnswerer: [PayloadTypeTranslation]) {
+    /// nil: nobody says what the numbers mean.
+    package var media: StreamMedia?
+
+    package init(
+        isActive: Bool, fromOfferer: [PayloadTypeTranslation], fromAnswerer: [PayloadTypeTranslation],
+        media: StreamMedia? = nil
+    ) {
         self.isActive = isActive
         self.fromOfferer = fromOfferer
         self.fromAnswerer = fromAnswerer
+        self.media = media
     }
 }
 

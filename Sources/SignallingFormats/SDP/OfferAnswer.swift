@@ -92,7 +92,9 @@ package enum OfferAnswer {
             description.addMissingMappings(from: offered)
             media.append(description)
             streams.append(
-                StreamAgreement(isActive: true, fromOfferer: match.fromOfferer, fromAnswerer: match.fromAnswerer))
+                StreamAgreement(
+                    isActive: true, fromOfferer: match.fromOfferer, fromAnswerer: match.fromAnswerer, media: match.media
+                ))
         }
         let made = to.describe(answer, media: media)
         from.note(answer)

@@ -52,7 +52,9 @@ struct FormatMatch {
         let relayed: UInt8
         /// In its answer: what packets to it must carry.
         let answered: UInt8
-        let isTelephoneEvent: Bool
+        let codec: SDPCodec?
+
+        var isTelephoneEvent: Bool { codec?.isTelephoneEvent == true }
     }
 
     private(set) var formats: [Format] = []
@@ -73,8 +75,7 @@ struct FormatMatch {
             let pair = free.remove(at: index)
             formats.append(
                 Format(
-                    offered: pair.offered, relayed: pair.relayed, answered: number,
-                    isTelephoneEvent: pair.codec?.isTelephoneEvent == true))
+                    offered: pair.offered, relayed: pair.relayed, answered: number, codec: pair.codec ?? codec))
         }
         // A number in the answer that is somebody else's in the offer needs no care: each side uses its own table.
         while max(count(\.offered, \.answered), count(\.relayed, \.offered)) > Self.translationCountMax {
@@ -89,6 +90,15 @@ struct FormatMatch {
 
     private func count(_ from: KeyPath<Format, UInt8>, _ to: KeyPath<Format, UInt8>) -> Int {
         formats.count { $0[keyPath: from] != $0[keyPath: to] }
+    }
+
+    /// What is most likely spoken: the answerer's first choice (RFC 3264 §6.1), not events nor comfort noise.
+    var media: StreamMedia? {
+        guard let codec = formats.first(where: { !$0.isTelephoneEvent && $0.codec?.name != "cn" })?.codec else {
+            return nil
+        }
+        let event = formats.first { $0.codec == SDPCodec("telephone-event", codec.clockRate) }
+        return StreamMedia(codec: codec, eventFromOfferer: event?.offered, eventFromAnswerer: event?.relayed)
     }
 
     /// Numbers of the answer as they appear in our answer to the leg that offered.
