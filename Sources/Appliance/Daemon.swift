@@ -338,6 +338,8 @@ package final class Daemon {
         switch request["command"]?.stringValue {
         case "status": return ["ok": true, "result": StatusAnswer.status(engine.status(at: now), box(at: now))]
         case "calls":
+            engine.refreshMediaCounters(at: now)
+            drain()
             let calls = engine.calls(at: now)
             guard let wanted = request["id"]?.stringValue else {
                 return ["ok": true, "result": StatusAnswer.calls(calls, at: now, path: flows.path)]

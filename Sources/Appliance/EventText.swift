@@ -127,5 +127,9 @@ extension CallSummary {
         return "call \(id): ended, \(ending.text); \(caller.text) → \(callee.text), talk \(talk)"
             + "; attempts: \(attempts.joined(separator: ", "))"
             + "; packets \(fromCaller.packets) from caller, \(fromCallee.packets) from callee"
+            + (fromCaller.packets + fromCallee.packets == 0
+                ? ""
+                : "; caller to callee: \(QualityAnswer.text(callerToCallee))"
+                    + "; callee to caller: \(QualityAnswer.text(calleeToCaller))")
     }
 }

@@ -154,21 +154,22 @@ enum StatusAnswer {
             .init(
                 "flows",
                 .array([
-                    flow("caller-to-callee", call.fromCaller, call.callerMedia.first, path),
-                    flow("callee-to-caller", call.fromCallee, call.calleeMedia.first, path),
+                    flow("caller-to-callee", call.fromCaller, call.callerToCallee, call.callerMedia.first, path),
+                    flow("callee-to-caller", call.fromCallee, call.calleeToCaller, call.calleeMedia.first, path),
                 ])))
         return .object(members)
     }
 
     private static func flow(
-        _ direction: String, _ counters: CallMediaCounters, _ local: TransportAddress?,
+        _ direction: String, _ counters: CallMediaCounters, _ quality: CallQuality, _ local: TransportAddress?,
         _ path: (TransportAddress) -> String
     ) -> JSONValue {
         [
             "direction": .string(direction), "local": .init(local.map { "\($0)" }),
             "packets": .init(counters.packets), "bytes": .init(counters.bytes),
             "wrong-source": .init(counters.wrongSource), "malformed": .init(counters.malformed),
-            "path": .string(local.map(path) ?? "none"),
+            "path": .string(local.map(path) ?? "none"), "codec": .init(counters.codec),
+            "quality": QualityAnswer.quality(quality),
         ]
     }
 }

@@ -49,6 +49,6 @@ package enum CallList {
                 flow.shown("direction"), flow.shown("path"), flow.shown("packets"),
                 flow["bytes"]?.integerValue.map(Spelling.bytes) ?? JSONValue.absent, flow.shown("wrong-source"))
         }
-        return text + (flows.isEmpty ? "  no media\n" : flows.rendered(indent: 2))
+        return text + (flows.isEmpty ? "  no media\n" : flows.rendered(indent: 2)) + QualityTable.render(call)
     }
 }

@@ -18,6 +18,7 @@ package struct TextTable: Sendable {
     private var rows: [[String]] = []
 
     package init(_ columns: Column...) { self.columns = columns }
+    package init(_ columns: [Column]) { self.columns = columns }
 
     package var isEmpty: Bool { rows.isEmpty }
 

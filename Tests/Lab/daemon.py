@@ -157,6 +157,10 @@ class Daemon:
     def ask(self, *words):
         return json.loads(run(binary("cresset"), *words, "--json", "--control", self.control, timeout=10))
 
+    def text(self, *words):
+        """As people read it."""
+        return run(binary("cresset"), *words, "--control", self.control, timeout=10)
+
     def status(self):
         return self.ask("status")
 
