@@ -154,7 +154,7 @@ if Context.environment["CRESSET_FUZZ"] == "1" {
             name: "fuzz",
             dependencies: [
                 "Primitives", "SignallingFormats", "MediaFormats", "Configuration", "SIPEngine", "MediaEngine",
-                "CallEngine",
+                "CallEngine", "FastPath",
             ],
             path: "Tests/Fuzz/Targets", swiftSettings: strict))
 }

@@ -24,7 +24,7 @@ package final class SignallingRing {
     }
 
     /// What a frame turned out to be. Ranges are of the frame.
-    enum Reading: Equatable {
+    package enum Reading: Equatable {
         case datagram(payload: Range<Int>, source: TransportAddress)
         case refused(Refusal)
         /// Longer than the ring's: the socket has it.
@@ -122,13 +122,16 @@ package final class SignallingRing {
 
     // MARK: Reading a frame
 
+    /// The device checked the transport checksum, or it is the unfinished one of a sender on this machine, whose memory
+    /// the frame is.
+    package static let checksumIsSettled =
+        PACKET_RING_CHECKSUM_VALID.rawValue | PACKET_RING_CHECKSUM_UNFINISHED.rawValue
+
     /// `status`: bits of `packet_ring_status`.
-    static func read(_ frame: UnsafeRawBufferPointer, status: UInt32, _ filter: SignallingFilter) -> Reading {
+    package static func read(_ frame: UnsafeRawBufferPointer, status: UInt32, _ filter: SignallingFilter) -> Reading {
         guard frame.count >= 14 else { return .damaged }
         let packet = UnsafeRawBufferPointer(rebasing: frame[14...])
-        let isWhole = status & PACKET_RING_CHECKSUM_VALID.rawValue != 0
-        // An unfinished checksum is that of a sender on this machine, whose memory this is.
-        let isProven = isWhole || status & PACKET_RING_CHECKSUM_UNFINISHED.rawValue != 0
+        let isProven = status & checksumIsSettled != 0
         let isJoined = status & PACKET_RING_JOINED.rawValue != 0
         let reading =
             filter.endpoint.address.family == .v4

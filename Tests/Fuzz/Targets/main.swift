@@ -19,6 +19,7 @@ let parsers: [String: Parser] = [
     "json": fuzzJSON,
     "multipart": fuzzMultipart,
     "offer": fuzzOffer,
+    "ring": fuzzRing,
     "rtcp": fuzzRTCP,
     "rtp": fuzzRTP,
     "sdp": fuzzSDP,
