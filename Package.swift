@@ -46,6 +46,7 @@ let package = Package(
             name: "CallEngine",
             dependencies: ["Primitives", "SignallingFormats", "MediaFormats", "SIPEngine", "MediaEngine"],
             exclude: ["README.md"], swiftSettings: pure),
+        .target(name: "Shield", dependencies: ["Primitives"], exclude: ["README.md"], swiftSettings: pure),
         .target(name: "Console", dependencies: ["Primitives"], exclude: ["README.md"], swiftSettings: pure),
 
         // Floor 2b: adapters
@@ -62,7 +63,7 @@ let package = Package(
             name: "Appliance",
             dependencies: [
                 "Primitives", "SignallingFormats", "MediaFormats", "Configuration", "SIPEngine", "MediaEngine",
-                "CallEngine", "Console", "LinuxIO", "FastPath", "Crypto",
+                "CallEngine", "Shield", "Console", "LinuxIO", "FastPath", "Crypto",
             ],
             exclude: ["README.md"], swiftSettings: strict),
 
@@ -115,6 +116,8 @@ let package = Package(
             ],
             swiftSettings: strict),
         .testTarget(
+            name: "ShieldTests", dependencies: ["Primitives", "Shield", "TestSupport"], swiftSettings: strict),
+        .testTarget(
             name: "LinuxIOTests", dependencies: ["Primitives", "LinuxIO", "TestSupport"], swiftSettings: strict),
         .target(name: "CNamespaces", path: "Tests/CNamespaces", linkerSettings: [.linkedLibrary("bpf")]),
         .executableTarget(
@@ -140,7 +143,7 @@ let package = Package(
         .testTarget(
             name: "ApplianceTests",
             dependencies: [
-                "Primitives", "SignallingFormats", "SIPEngine", "Configuration", "Appliance", "TestSupport",
+                "Primitives", "SignallingFormats", "SIPEngine", "Shield", "Configuration", "Appliance", "TestSupport",
             ],
             swiftSettings: strict),
     ]

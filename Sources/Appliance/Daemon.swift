@@ -34,6 +34,7 @@ package final class Daemon {
     private let flows: MediaFlows
     private let fastPath: FastPath?
     private let fastPathError: String?
+    private let shield: ShieldSupervisor
     private let bindingFile: BindingFile
     private var bindingsWritten: UInt64 = 0
     private var bindingsFailed = false
@@ -78,6 +79,8 @@ package final class Daemon {
         loop = try EventLoop()
         (fastPath, fastPathError) = Self.openFastPath(configuration, log)
         flows = MediaFlows(fastPath: fastPath) { log.write(.warning, $0) }
+        shield = ShieldSupervisor(
+            configuration, fastPath: fastPath, stateDirectory: options.stateDirectory, loop: loop, log: log)
         sockets = MediaSockets(loop: loop)
         transports = SignallingTransports(loop: loop)
         engine = CallEngine(
@@ -141,7 +144,7 @@ package final class Daemon {
             }
         }
         control = try ControlServer(path: options.controlPath, loop: loop) { [unowned self] request in
-            answer(request.value)
+            answer(request.value, by: request.peer)
         }
         log.write(
             .notice,
@@ -150,6 +153,9 @@ package final class Daemon {
         service.notify(.ready)
         feedWatchdog()
         restoreBindings()
+        shield.uses = { [unowned self] prefix in engine.uses(of: prefix) }
+        shield.stationSources = { [unowned self] in engine.stationSources }
+        shield.start()
         drain()
         defer { saveBindings() }
         try loop.run(
@@ -163,8 +169,15 @@ package final class Daemon {
 
     private func openSignalling() throws(SystemCallError) {
         transports.trafficClass = configuration.qos.signalling
-        transports.onMessage = { [unowned self] message, path in deliver(.received(message, from: path)) }
-        transports.onMalformed = { [unowned self] salvaged, path in deliver(.malformed(salvaged, from: path)) }
+        transports.admits = { [unowned self] source, realm in shield.admits(source, in: realm) }
+        transports.onMessage = { [unowned self] message, path in
+            guard shield.inspect(message, from: path) else { return }
+            deliver(.received(message, from: path))
+        }
+        transports.onMalformed = { [unowned self] salvaged, path in
+            guard shield.noteMalformed(from: path) else { return }
+            deliver(.malformed(salvaged, from: path))
+        }
         transports.onFailure = { [unowned self] path, reason in deliver(.transportFailed(path, reason: reason)) }
         transports.onClosed = { [unowned self] path in deliver(.connectionClosed(path)) }
         for realm in configuration.realms {
@@ -227,7 +240,9 @@ package final class Daemon {
         case .readCounters(let local): deliver(.mediaCounters(local: local, flows.counters(of: local)))
         case .forwardMedia(let bytes, let local, let destination):
             sockets.forward(bytes, from: local, to: destination)
-        case .event(let event): log.write(event.level, event.text)
+        case .event(let event):
+            log.write(event.level, event.text)
+            shield.note(event)
         case .callEnded(let summary): log.write(.info, summary.text)
         }
     }
@@ -301,6 +316,7 @@ package final class Daemon {
         if transports.trafficClass != new.qos.signalling { transports.trafficClass = new.qos.signalling }
         engine.reconfigure(CallEngineSettings(new), at: Clock.monotonic)
         let receptionChanged = configuration.signalling != new.signalling
+        shield.reconfigure(new)
         configuration = new
         if receptionChanged { chooseReception() }
         configurationLoaded = Clock.wall
@@ -333,7 +349,7 @@ package final class Daemon {
 
     // MARK: Control socket
 
-    private func answer(_ request: JSONValue) -> JSONValue {
+    private func answer(_ request: JSONValue, by peer: ControlServer.Peer) -> JSONValue {
         let now = Clock.monotonic
         switch request["command"]?.stringValue {
         case "status": return ["ok": true, "result": StatusAnswer.status(engine.status(at: now), box(at: now))]
@@ -348,6 +364,7 @@ package final class Daemon {
                 return ["ok": false, "error": .string("there is no call \(wanted); `cresset calls` lists them")]
             }
             return ["ok": true, "result": StatusAnswer.calls([call], at: now, path: flows.path)]
+        case "shield": return shield.answer(request, by: peer.user)
         case let command?: return ["ok": false, "error": .string("unknown command “\(command)”")]
         case nil: return ["ok": false, "error": "the request has no command"]
         }
@@ -374,7 +391,7 @@ package final class Daemon {
             packetsBySocket: sockets.packetsForwarded,
             residentBytes: try? ProcessResources.residentBytes(),
             openDescriptors: try? ProcessResources.openDescriptorCount(),
-            counters: transports.counters + [
+            counters: transports.counters + shield.counters + [
                 ("media-send-failures", sockets.sendFailures), ("flow-refusals", flows.refusals),
                 ("media-marking-failures", sockets.markingFailures),
             ])

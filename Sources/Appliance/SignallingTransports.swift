@@ -33,6 +33,8 @@ final class SignallingTransports {
         var address: TransportAddress
     }
 
+    /// Whether anything from here is looked at.
+    var admits: (IPAddress, RealmID) -> Bool = { _, _ in true }
     var onMessage: (SIPMessage, TransportPath) -> Void = { _, _ in }
     var onMalformed: (SIPRequest?, TransportPath) -> Void = { _, _ in }
     var onFailure: (TransportPath, String) -> Void = { _, _ in }
@@ -109,7 +111,10 @@ final class SignallingTransports {
             options.connectionsPerSourceMax = Limits.connectionsPerSourceMax
             options.connection = connectionOptions
             let listener = try TCPListener(binding: endpoint, options: options, loop: loop)
-            listener.onConnection = { [unowned self] socket in adopt(socket, in: realm) }
+            listener.onConnection = { [unowned self] socket in
+                guard admits(socket.remoteAddress.address, realm) else { return socket.close() }
+                adopt(socket, in: realm)
+            }
             entry.listener = listener
         }
         realms[realm] = entry
@@ -136,6 +141,7 @@ final class SignallingTransports {
     // MARK: UDP
 
     private func receiveDatagram(_ bytes: Span<UInt8>, from source: TransportAddress, in realm: RealmID) {
+        guard admits(source.address, realm) else { return }
         guard !isKeepalive(bytes) else {
             keepalives += 1
             return

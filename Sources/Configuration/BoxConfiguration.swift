@@ -16,6 +16,7 @@ package struct BoxConfiguration: Equatable, Sendable {
     package var media: MediaConfiguration
     package var qos: QoSConfiguration
     package var signalling: SignallingConfiguration
+    package var shield: ShieldConfiguration
     package var log: LogConfiguration
 
     package init(
@@ -23,7 +24,8 @@ package struct BoxConfiguration: Equatable, Sendable {
         trunks: [TrunkConfiguration] = [], routes: [RouteConfiguration] = [], numbers: [NumberConfiguration] = [],
         emergency: EmergencyConfiguration = .init(), calls: CallsConfiguration = .init(),
         media: MediaConfiguration = .init(), qos: QoSConfiguration = .init(),
-        signalling: SignallingConfiguration = .init(), log: LogConfiguration = .init()
+        signalling: SignallingConfiguration = .init(),
+        shield: ShieldConfiguration = .init(), log: LogConfiguration = .init()
     ) {
         self.system = system
         self.realms = realms.sorted { $0.name < $1.name }
@@ -36,6 +38,7 @@ package struct BoxConfiguration: Equatable, Sendable {
         self.media = media
         self.qos = qos
         self.signalling = signalling
+        self.shield = shield
         self.log = log
     }
 

@@ -35,6 +35,7 @@ package enum ConfigurationChange: Equatable, Sendable {
     case emergency([KeyChange])
     case qos([KeyChange])
     case signalling([KeyChange])
+    case shield([KeyChange])
     case log([KeyChange])
 }
 
@@ -54,6 +55,7 @@ extension ConfigurationChange: CustomStringConvertible {
         case .emergency(let changes): "emergency: \(Self.text(changes))"
         case .qos(let changes): "qos: \(Self.text(changes))"
         case .signalling(let changes): "signalling: \(Self.text(changes))"
+        case .shield(let changes): "shield: \(Self.text(changes))"
         case .log(let changes): "log: \(Self.text(changes))"
         }
     }
@@ -98,6 +100,7 @@ extension BoxConfiguration {
         compare(old.media.rendered, media.rendered) { .media($0) }
         compare(old.qos.rendered, qos.rendered) { .qos($0) }
         compare(old.signalling.rendered, signalling.rendered) { .signalling($0) }
+        compare(old.shield.rendered, shield.rendered) { .shield($0) }
         compare(old.log.rendered, log.rendered) { .log($0) }
         return changes
     }

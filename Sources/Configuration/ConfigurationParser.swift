@@ -27,7 +27,7 @@ package enum ConfigurationParser {
     static let tables = [
         "system", "realms", "stations", "trunks", "routes", "numbers", "emergency", "calls", "media", "qos",
         "signalling",
-        "log",
+        "shield", "log",
     ]
 
     /// Checks everything and reports every finding. Any bytes are safe.

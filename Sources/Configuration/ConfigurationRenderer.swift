@@ -60,7 +60,10 @@ extension BoxConfiguration {
         tables += trunks.map(\.rendered)
         tables += routes.map(\.rendered)
         if !numbers.isEmpty { tables.append(renderedNumbers) }
-        tables += [emergency.rendered, calls.rendered, media.rendered, qos.rendered, signalling.rendered, log.rendered]
+        tables += [
+            emergency.rendered, calls.rendered, media.rendered, qos.rendered, signalling.rendered, shield.rendered,
+            log.rendered,
+        ]
         return tables.map { table in
             table.header + "\n"
                 + table.entries.map { entry in

@@ -19,6 +19,7 @@ struct SectionDecoder {
     var emergency = EmergencyConfiguration()
     var qos = QoSConfiguration()
     var signalling = SignallingConfiguration()
+    var shield = ShieldConfiguration()
     var log = LogConfiguration()
 
     /// What is declared, also when its table has errors: a reference to it is no error of its own.
@@ -44,7 +45,7 @@ struct SectionDecoder {
         return BoxConfiguration(
             system: system, realms: realms, stations: stations, trunks: trunks, routes: routes.compactMap { $0 },
             numbers: numbers, emergency: emergency, calls: calls, media: media, qos: qos, signalling: signalling,
-            log: log)
+            shield: shield, log: log)
     }
 
     /// `isComplete` is false when a file could not be read: then nothing is missing for sure.
@@ -72,6 +73,7 @@ struct SectionDecoder {
         if let reader = section("media") { decodeMedia(reader) }
         if let reader = section("qos") { qos.read(reader) }
         if let reader = section("signalling") { signalling.read(reader) }
+        if let reader = section("shield") { shield.read(reader) }
         if let reader = section("log") { decodeLog(reader) }
     }
 

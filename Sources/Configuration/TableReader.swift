@@ -191,13 +191,13 @@ struct TableReader {
 }
 
 /// Durations as the files write them: `500ms`, `3s`, `2m`, `1h`.
-enum DurationText {
+package enum DurationText {
     private static let units: [(name: String, milliseconds: Int64)] = [
         ("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000),
     ]
 
     /// nil for anything but an unsigned whole number followed by a unit.
-    static func parse(_ text: String) -> Duration? {
+    package static func parse(_ text: String) -> Duration? {
         let digits = text.prefix { $0.isASCII && $0.isNumber }
         guard (1...12).contains(digits.count), let number = Int64(digits),
             let unit = units.first(where: { $0.name == text.dropFirst(digits.count) })

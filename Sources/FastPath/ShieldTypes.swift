@@ -23,14 +23,22 @@ package struct ShieldRules: Equatable, Sendable {
         package var usesTCP: Bool
         /// Ports of this address without a socket answer no unknown source: no ICMP, no reset.
         package var isSilent: Bool
+        /// Phones are there: over UDP an INVITE to an emergency number passes, whoever sends it, blocked or not.
+        package var hearsEmergencies: Bool
 
-        package init(address: TransportAddress, usesUDP: Bool, usesTCP: Bool, isSilent: Bool) {
+        package init(
+            address: TransportAddress, usesUDP: Bool, usesTCP: Bool, isSilent: Bool, hearsEmergencies: Bool = false
+        ) {
+            self.hearsEmergencies = hearsEmergencies
             self.address = address
             self.usesUDP = usesUDP
             self.usesTCP = usesTCP
             self.isSilent = isSilent
         }
     }
+
+    /// Requests for help of an interface that pass whatever else is exhausted; a forged flood of them ends here.
+    static let emergency = Rate(perSecond: 20, burst: 40)
 
     /// At most sixteen.
     package var endpoints: [Endpoint]
@@ -79,6 +87,7 @@ extension ShieldRules {
         settings.source = source.row
         settings.station = station.row
         settings.unknown = unknown.row
+        settings.emergency = Self.emergency.row
         withUnsafeMutableBytes(of: &settings.endpoints) { rows in  // borrowed for the copy only
             for (index, endpoint) in endpoints.enumerated() {
                 var row = shield_endpoint()
@@ -88,6 +97,7 @@ extension ShieldRules {
                     (endpoint.usesUDP ? UInt16(SHIELD_SIP_UDP.rawValue) : 0)
                     | (endpoint.usesTCP ? UInt16(SHIELD_SIP_TCP.rawValue) : 0)
                     | (endpoint.isSilent ? UInt16(SHIELD_SILENT.rawValue) : 0)
+                    | (endpoint.hearsEmergencies ? UInt16(SHIELD_EMERGENCY.rawValue) : 0)
                 rows.storeBytes(
                     of: row, toByteOffset: index * MemoryLayout<shield_endpoint>.stride, as: shield_endpoint.self)
             }

@@ -60,8 +60,10 @@ package struct ControlClient {
     }
 
     /// The `result` of `{"ok":true,"result":…}`; everything else is an error.
-    package func result(of command: String) throws(ControlError) -> JSONValue {
-        let answer = try exchange(.object([.init("command", .string(command))]))
+    package func result(
+        of command: String, with arguments: [JSONValue.Member] = []
+    ) throws(ControlError) -> JSONValue {
+        let answer = try exchange(.object([.init("command", .string(command))] + arguments))
         switch answer["ok"]?.boolValue {
         case true?: return answer["result"] ?? .null
         case false?: throw .refused(answer["error"]?.stringValue ?? "cressetd refused, without a reason")

@@ -10,7 +10,9 @@ struct CressetCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "cresset",
         abstract: "The command line of the Cresset voice edge.",
-        subcommands: [CheckCommand.self, StatusCommand.self, CallsCommand.self, VersionCommand.self])
+        subcommands: [
+            CheckCommand.self, StatusCommand.self, CallsCommand.self, ShieldCommand.self, VersionCommand.self,
+        ])
 }
 
 /// `cresset check`: everything that is wrong in a configuration directory.
@@ -63,9 +65,9 @@ struct ControlOptions: ParsableArguments {
     var json = false
 
     /// Asks; a failure is printed as one sentence, and its exit code says what kind it is (sysexits.h).
-    func ask(_ command: String) throws -> JSONValue {
+    func ask(_ command: String, with arguments: [JSONValue.Member] = []) throws -> JSONValue {
         do throws(ControlError) {
-            return try ControlClient(path: control).result(of: command)
+            return try ControlClient(path: control).result(of: command, with: arguments)
         } catch {
             StandardError.write("cresset: \(error)\n")
             throw ExitCode(error.exitCode)

@@ -180,7 +180,7 @@ struct FindingsTests {
             #"33:1: error: numbers.1313: is the same number as "+1313"; a leading + makes no difference"#),
         .init(
             "[system]", "[sytem]\n[log]\nlevel = \"loud\"\n[system]",
-            #"1:2: error: sytem: unknown table; did you mean "system"?; allowed: system, realms, stations, trunks, routes, numbers, emergency, calls, media, qos, signalling, log"#,
+            #"1:2: error: sytem: unknown table; did you mean "system"?; allowed: system, realms, stations, trunks, routes, numbers, emergency, calls, media, qos, signalling, shield, log"#,
             #"3:9: error: log.level: "loud" is not allowed; expected one of "error", "warning", "notice", "info", "debug""#
         ),
     ]
@@ -309,6 +309,22 @@ struct FindingsTests {
                 + "from 0 to 63, or \"preserve\"",
             "34:13: error: qos.emergency: \"AF14\" is not allowed; expected a class as \"EF\", \"CS3\" or \"AF41\", or "
                 + "a number from 0 to 63, or \"preserve\""),
+        .init(
+            "[numbers]",
+            "[shield]\nsource-rate = 0\nblock-time = \"2h\"\nblock-time-max = \"1h\"\nscanners = [\"ab\"]\n"
+                + "allow = [\"192.0.2.0/33\", \"192.0.2.7/24\"]\nconsole = [\"::ffff:192.0.2.0/120\"]\n"
+                + "block-tme = \"1h\"\n[numbers]",
+            "32:15: error: shield.source-rate: 0 is not allowed; expected an integer from 1 to 1000000",
+            "33:14: error: shield.block-time: block-time (7200s) is longer than block-time-max (3600s)",
+            "35:13: error: shield.scanners[1]: \"ab\" is too short: it would block phones whose name contains it; write at "
+                + "least 4 characters",
+            "36:10: error: shield.allow[1]: \"192.0.2.0/33\" is no address or prefix; expected one as \"203.0.113.9\", "
+                + "\"203.0.113.0/24\" or \"2001:db8::/64\"",
+            "36:26: error: shield.allow[2]: \"192.0.2.7/24\" has bits beyond its length; write \"192.0.2.0/24\"",
+            "37:12: error: shield.console[1]: \"::ffff:192.0.2.0/120\" is IPv4 written as IPv6; write \"192.0.2.0/24\"",
+            "38:1: error: shield.block-tme: unknown key; did you mean \"block-time\"?; allowed here: enabled, silent, "
+                + "source-rate, source-burst, station-rate, station-burst, unknown-rate, unknown-burst, score-limit, "
+                + "score-window, block-time, block-time-max, scanners, allow, console"),
     ]
 
     @Test("name the place, the key and what is allowed", arguments: keys + trunkKeys + routeKeys + acrossTables)

@@ -126,11 +126,12 @@ struct RenderingTests {
         Change(
             "[numbers]",
             "[emergency]\ntrunks = \"carrier-a\"\n[calls]\nmaximum = 10\n[media]\nsilence-event = \"500ms\"\n[qos]\nmedia = \"preserve\"\nemergency = 44\n"
-                + "[signalling]\nreceive = \"ring\"\n[log]\nlevel = \"error\"\n[numbers]",
+                + "[signalling]\nreceive = \"ring\"\n[shield]\nsilent = true\nallow = [\"192.0.2.0/24\"]\n"
+                + "[log]\nlevel = \"error\"\n[numbers]",
             "emergency: trunks none → [\"carrier-a\"]", "calls: maximum 120 → 10",
             "media: silence-event \"3s\" → \"500ms\"",
             "qos: media \"EF\" → \"preserve\", emergency \"EF\" → \"VA\"", "signalling: receive \"socket\" → \"ring\"",
-            "log: level \"info\" → \"error\""),
+            "shield: silent false → true, allow none → [\"192.0.2.0/24\"]", "log: level \"info\" → \"error\""),
     ]
 
     @Test("says each change on one line, and back again", arguments: changes)

@@ -21,6 +21,21 @@ struct GoldenReportTests {
         try Golden.check(name + suffix, CallList.render(try Self.input(name)))
     }
 
+    @Test("shield", arguments: ["shield", "shield-off"])
+    func shield(_ name: String) throws {
+        try Golden.check(name, ShieldReport.render(try Self.input(name)))
+    }
+
+    @Test("says what an order did and what it cut")
+    func order() {
+        #expect(
+            ShieldReport.renderOrder("block", ["prefix": "192.0.2.0/24", "cuts": ["trunk a", "call 7"]])
+                == "192.0.2.0/24 blocked\nthis cuts trunk a, call 7\n")
+        #expect(
+            ShieldReport.renderOrder("unblock", ["prefix": "192.0.2.0/24", "cuts": []])
+                == "192.0.2.0/24 neither blocked nor allowed any more\n")
+    }
+
     @Test("calls in detail")
     func details() throws {
         try Golden.check("calls-daemon", CallList.render(try Self.input("calls-daemon"), details: true))

@@ -27,6 +27,36 @@ struct CommandTests {
         #expect(throws: (any Error).self) { try CressetCommand.parseAsRoot(arguments) }
     }
 
+    @Test("reads orders to the shield")
+    func shield() throws {
+        let block = try #require(
+            try CressetCommand.parseAsRoot(
+                ["shield", "block", "192.0.2.0/24", "--for", "10m", "--reason", "why", "--force"])
+                as? ShieldBlockCommand)
+        #expect(block.order.prefix == "192.0.2.0/24" && block.order.duration == "10m" && block.force)
+        #expect(try CressetCommand.parseAsRoot(["shield"]) is ShieldListCommand)
+        #expect(try CressetCommand.parseAsRoot(["shield", "unblock", "2001:db8::/64"]) is ShieldUnblockCommand)
+    }
+
+    @Test(
+        "refuses orders that cannot be meant",
+        arguments: [
+            (["block", "192.0.2.0/33"], "\"192.0.2.0/33\" is no address or prefix"),
+            (["block", "192.0.2.1/24"], "has bits beyond its length; write \"192.0.2.0/24\""),
+            (["allow", "example.com"], "\"example.com\" is no address or prefix"),
+            (["unblock", ""], "\"\" is no address or prefix"),
+            (["block", "192.0.2.1", "--for", "soon"], "\"soon\" is no duration"),
+            (["block", "192.0.2.1", "--for", "0s"], "\"0s\" is no duration"),
+        ])
+    func refusesOrders(_ arguments: [String], _ text: String) {
+        do {
+            _ = try CressetCommand.parseAsRoot(["shield"] + arguments)
+            Issue.record("accepted")
+        } catch {
+            #expect(CressetCommand.message(for: error).contains(text))
+        }
+    }
+
     @Test("sums up a check")
     func summary() {
         func issue(_ severity: ConfigurationIssue.Severity) -> ConfigurationIssue {

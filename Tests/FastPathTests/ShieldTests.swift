@@ -131,7 +131,7 @@ struct ShieldTests {
             endpoints: IPAddress.Family.allCases.map { family in
                 .init(
                     address: TransportAddress(Topology.Ends(family).boxLAN.address, 5060), usesUDP: true, usesTCP: true,
-                    isSilent: silent)
+                    isSilent: silent, hearsEmergencies: true)
             }, source: source, station: station, unknown: unknown)
     }
 
@@ -143,9 +143,9 @@ struct ShieldTests {
     }
 
     /// Applies what a case needs, and takes it back.
-    static func with(_ standing: Standing, of address: IPAddress, _ fastPath: FastPath, _ body: () throws -> Void)
-        throws
-    {
+    static func with<Value>(
+        _ standing: Standing, of address: IPAddress, _ fastPath: FastPath, _ body: () throws -> Value
+    ) throws -> Value {
         let host = try #require(IPPrefix(address: address, bitLength: address.bitCount))
         let net = try #require(IPPrefix(address: address, bitLength: address.bitCount - 8))
         defer { for prefix in [host, net] { _ = (fastPath.unblock(prefix), fastPath.disallow(prefix)) } }
@@ -163,7 +163,7 @@ struct ShieldTests {
             case .trunk: [try fastPath.allow(net, as: .trunk)]
             }
         #expect(results.allSatisfy { $0 == .applied })
-        try body()
+        return try body()
     }
 
     @Test("passes or drops, for a reason that is counted", arguments: cases)
@@ -208,6 +208,50 @@ struct ShieldTests {
         try Self.with(.blocked, of: input.source.address, bench.fastPath) { () throws in
             #expect(try Self.run(input.bytes, hook, bench) == .passed)
         }
+    }
+
+    static let help: [[UInt8]] = [
+        "INVITE sip:911@192.0.2.1 SIP/2.0", "INVITE sip:9-911@box SIP/2.0\r\nVia", "INVITE tel:+911 SIP/2.0\r\nVia: xy",
+        "INVITE urn:service:sos SIP/2.0\r\n", "INVITE URN:SERVICE:SOS.fire SIP/2", "INVITE sips:112@box SIP/2.0\r\nVia",
+    ].map { Array($0.utf8) }
+
+    @Test("whoever asks for help passes, blocked or not, whatever is exhausted", arguments: Hook.allCases)
+    func emergency(_ hook: Hook) throws {
+        let bench = try Self.bench.get()
+        let rules = Self.rules(source: .init(perSecond: 1, burst: 1))
+        #expect(try bench.fastPath.setShield(rules) == .applied)
+        for family in IPAddress.Family.allCases {
+            var input = Self.frame(family)
+            input.source = Self.fresh(family)
+            #expect(try Self.run(input.bytes, hook, bench) == .passed)
+            #expect(try Self.run(input.bytes, hook, bench) == .dropped, "the bucket is empty")
+            for standing in [Standing.none, .blocked] {
+                try Self.with(standing, of: input.source.address, bench.fastPath) { () throws in
+                    // Forty tokens are there at first, for both hooks.
+                    for payload in family == .v4 ? Self.help : [Self.help[0]] {
+                        input.payload = payload
+                        #expect(
+                            try Self.run(input.bytes, hook, bench) == .passed,
+                            "\(String(decoding: payload, as: UTF8.self))")
+                    }
+                    input.payload = Array("INVITE sip:2001@192.0.2.911 SIP/2.0\r\n".utf8)
+                    #expect(try Self.run(input.bytes, hook, bench) == .dropped, "a host is no number")
+                    input.payload = Array("OPTIONS sip:911@192.0.2.1 SIP/2.0\r\n".utf8)
+                    #expect(try Self.run(input.bytes, hook, bench) == .dropped, "no call")
+                }
+            }
+        }
+        guard hook == Hook.allCases.last else { return }
+        // A forged flood of them has an end, too.
+        var flood = Self.frame(.v4)
+        flood.payload = Self.help[0]
+        let passed = try (0..<100).count { _ in
+            flood.source = Self.fresh(.v4)
+            return try Self.with(.blocked, of: flood.source.address, bench.fastPath) { () throws in
+                try Self.run(flood.bytes, hook, bench) == .passed
+            }
+        }
+        #expect((1...60).contains(passed))
     }
 
     // MARK: Rates

@@ -263,10 +263,20 @@ static __always_inline int tc_relay(struct __sk_buff *buffer, enum relay_outcome
 		return TC_ACT_UNSPEC;
 	*outcome = decide(buffer, data + sizeof(struct ethhdr), end, buffer->len - sizeof(struct ethhdr), protocol,
 			  buffer->gso_size != 0, &plan);
-	if (*outcome == RELAY_NOT_OURS)
+	if (*outcome == RELAY_NOT_OURS) {
+		if (data + sizeof(struct ethhdr) + SHIELD_REACH_BYTE_COUNT > end) {
+			__u32 wanted = sizeof(struct ethhdr) + SHIELD_REACH_BYTE_COUNT;
+			if (bpf_skb_pull_data(buffer, wanted > buffer->len ? buffer->len : wanted))
+				return TC_ACT_UNSPEC;
+			data = (void *)(long)buffer->data;
+			end = (void *)(long)buffer->data_end;
+			if (data + sizeof(struct ethhdr) > end)
+				return TC_ACT_UNSPEC;
+		}
 		*outcome = shield(buffer, data + sizeof(struct ethhdr), end, buffer->len - sizeof(struct ethhdr),
 				  protocol | (buffer->gso_size ? SHIELD_AGGREGATE : 0) |
 					  (__u64)buffer->ingress_ifindex << 32);
+	}
 	if (*outcome != RELAY_RELAYED)
 		return *outcome <= RELAY_LAST_DROPPED ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 

@@ -21,6 +21,9 @@
 #define SHIELD_TCP_ACK 0x10
 #define SHIELD_TAKE_ATTEMPTS 4
 #define SHIELD_AGGREGATE (1 << 16)
+/// So much of a request's first line is searched; TC must have it in the linear part.
+#define SHIELD_LINE_BYTE_COUNT 32
+#define SHIELD_REACH_BYTE_COUNT (sizeof(struct ipv6hdr) + sizeof(struct udphdr) + SHIELD_LINE_BYTE_COUNT)
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
@@ -46,10 +49,11 @@ struct {
 	__type(value, struct shield_source);
 } shield_sources SEC(".maps");
 
-/// The bucket of all unknown sources, one for each interface: a flood from outside does not lock out the phones.
+/// The bucket of all unknown sources, one for each interface: a flood from outside does not lock out the phones. Behind
+/// them those for requests for help.
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, RELAY_INTERFACE_COUNT_MAX);
+	__uint(max_entries, 2 * RELAY_INTERFACE_COUNT_MAX);
 	__type(key, __u32);
 	__type(value, struct shield_source);
 } shield_unknown SEC(".maps");
@@ -99,6 +103,36 @@ static __always_inline bool shield_is_signalling(const __u8 *payload, const void
 	first |= 0x20;
 	return first >= 'a' && first <= 'z' && payload[1] > ' ' && payload[1] < 0x7f && payload[2] > ' ' &&
 	       payload[2] < 0x7f && byte_count >= SHIELD_SIP_BYTE_COUNT_MIN;
+}
+
+/// An INVITE to what may be an emergency number (911, 112, sos, whatever stands before it): more than there are, as
+/// cressetd reads it again. A token of the reserve it needs all the same.
+static __attribute__((noinline)) bool shield_asks_for_help(void *context, const __u8 *payload, const void *end,
+							    __u64 ingress_index, __u64 now)
+{
+	struct shield_source *bucket;
+	bool asks = false;
+	__u32 slot = 0;
+
+	if ((const void *)(payload + SHIELD_LINE_BYTE_COUNT) > end ||
+	    __builtin_memcmp(payload, "INVITE ", 7))
+		return false;
+	for (int i = 7; i < SHIELD_LINE_BYTE_COUNT - 2; i++) {
+		const __u8 *at = payload + i;
+		if (at[0] == '@')
+			break;
+		if ((at[0] == '9' && at[1] == '1' && at[2] == '1') || (at[0] == '1' && at[1] == '1' && at[2] == '2') ||
+		    ((at[0] | 0x20) == 's' && (at[1] | 0x20) == 'o' && (at[2] | 0x20) == 's')) {
+			asks = true;
+			break;
+		}
+	}
+	if (!asks)
+		return false;
+	interface_at(context, ingress_index, &slot);
+	slot += RELAY_INTERFACE_COUNT_MAX;
+	bucket = bpf_map_lookup_elem(&shield_unknown, &slot);
+	return bucket && shield_take(bucket, now, &shield_settings.emergency);
 }
 
 static __always_inline enum shield_standing shield_standing_of(const struct shield_prefix_key *source, __u64 now,
@@ -244,6 +278,11 @@ static __attribute__((noinline)) enum relay_outcome shield(void *context, void *
 	struct shield_block *block = bpf_map_lookup_elem(&shield_blocked, &source);
 	if (block && (!block->expiry || now < block->expiry) &&
 	    shield_standing_of(&source, now, block->bit_length) != SHIELD_ALLOWED) {
+		struct udphdr *udp = network + header_byte_count;
+		if (protocol == IPPROTO_UDP && !is_unusual && !is_fragment && (void *)(udp + 1) <= end &&
+		    shield_flags_of(destination, udp->dest, &is_ours) & SHIELD_EMERGENCY &&
+		    shield_asks_for_help(context, (__u8 *)(udp + 1), end, how >> 32, now))
+			return RELAY_NOT_OURS;
 		__sync_fetch_and_add(&block->packets, 1);
 		return RELAY_DROPPED_BLOCKED;
 	}
@@ -286,7 +325,11 @@ static __attribute__((noinline)) enum relay_outcome shield(void *context, void *
 			if (!is_fragment &&
 			    !shield_is_signalling(transport + sizeof(*udp), end, udp_byte_count - sizeof(*udp)))
 				return RELAY_DROPPED_NOT_SIP;
-			return shield_limit(&source, is_v6, standing, how >> 32, now);
+			enum relay_outcome outcome = shield_limit(&source, is_v6, standing, how >> 32, now);
+			if (outcome != RELAY_NOT_OURS && flags & SHIELD_EMERGENCY && !is_fragment &&
+			    shield_asks_for_help(context, transport + sizeof(*udp), end, how >> 32, now))
+				return RELAY_NOT_OURS;
+			return outcome;
 		}
 		// Answers to DHCP are read beside the stack, without a socket.
 		if (ports[1] == bpf_htons(68) || ports[1] == bpf_htons(546))

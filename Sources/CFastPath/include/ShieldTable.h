@@ -49,6 +49,7 @@ struct shield_rate {
 enum shield_endpoint_flags {
 	SHIELD_SIP_UDP = 1,
 	SHIELD_SIP_TCP = 2,
+	SHIELD_EMERGENCY = 8, // phones are there: whoever asks for help is heard, blocked or not
 	SHIELD_SILENT = 4, // ports of this address without a socket answer nobody
 };
 
@@ -66,6 +67,7 @@ struct shield_settings {
 	struct shield_rate source; // each unknown source
 	struct shield_rate station; // each registered one
 	struct shield_rate unknown; // all unknown sources of an interface together
+	struct shield_rate emergency; // requests for help of an interface that have no other token
 	struct shield_endpoint endpoints[SHIELD_ENDPOINT_COUNT_MAX];
 };
-_Static_assert(sizeof(struct shield_settings) == 376, "shared with the BPF program");
+_Static_assert(sizeof(struct shield_settings) == 392, "shared with the BPF program");
