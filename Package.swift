@@ -121,7 +121,7 @@ let package = Package(
             name: "LinuxIOTests", dependencies: ["Primitives", "LinuxIO", "TestSupport"], swiftSettings: strict),
         .target(name: "CNamespaces", path: "Tests/CNamespaces", linkerSettings: [.linkedLibrary("bpf")]),
         .executableTarget(
-            name: "FastPathHolder", dependencies: ["Primitives", "MediaFormats", "FastPath"],
+            name: "FastPathHolder", dependencies: ["Primitives", "MediaFormats", "FastPath", "CNamespaces"],
             path: "Tests/FastPathHolder", swiftSettings: strict),
         .testTarget(
             name: "FastPathTests",

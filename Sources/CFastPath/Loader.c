@@ -102,11 +102,13 @@ int relay_load(const void *bytes, size_t byte_count, uint32_t flow_count_max, st
 		result->shield_blocked = descriptor_of_map(object, "shield_blocked");
 		result->shield_allowed = descriptor_of_map(object, "shield_allowed");
 		result->shield_sources = descriptor_of_map(object, "shield_sources");
+		result->tap_rings = descriptor_of_map(object, "tap_rings");
+		result->tap_counters = descriptor_of_map(object, "tap_counters");
 		if (result->xdp < 0 || result->tc < 0 || result->flows < 0 || result->flow_counters < 0 ||
 		    result->flow_quality < 0 ||
 		    result->totals < 0 || result->interfaces < 0 || result->guarded < 0 ||
 		    result->shield_settings < 0 || result->shield_blocked < 0 || result->shield_allowed < 0 ||
-		    result->shield_sources < 0)
+		    result->shield_sources < 0 || result->tap_rings < 0 || result->tap_counters < 0)
 			error = -ENOENT;
 	}
 	if (error) {

@@ -30,6 +30,9 @@ package final class FastPath {
     private var counterIndices: [TransportAddress: UInt32] = [:]
     /// Oldest first, so that a run still under way on another CPU cannot count for the next owner of its index.
     private var freeIndices = Queue<UInt32>()
+    var taps: [TransportAddress: MediaTap] = [:]
+    /// nil until one is wanted.
+    var tapBuffer: TapBuffer?
 
     /// How TC ingress is reached.
     package enum Ingress: Sendable {
@@ -69,7 +72,10 @@ package final class FastPath {
         attachments = interfaces.compactMap { interface in attached.first { $0.interface == interface.name } }
     }
 
-    deinit { detach() }
+    deinit {
+        detach()
+        if let tapBuffer { close(tapBuffer.descriptor) }
+    }
 
     /// From now on packets of this flow are relayed as it says. An existing flow with the same key is replaced at
     /// once, and its counters continue. When the answer is `.unsupported` the key has no flow in the kernel.
@@ -82,7 +88,8 @@ package final class FastPath {
         generation = generation == .max ? 1 : generation + 1
         if let index = counterIndices[flow.local] {
             try program.update(
-                relay_flow_key(flow.local), relay_flow(flow, counterIndex: index, generation: generation))
+                relay_flow_key(flow.local),
+                tapped(relay_flow(flow, counterIndex: index, generation: generation), flow.local))
             return .applied
         }
         switch flow.rewrittenSource.address.family {
@@ -93,7 +100,8 @@ package final class FastPath {
         do throws(FastPathError) {
             try program.clearCounters(at: index)
             try program.update(
-                relay_flow_key(flow.local), relay_flow(flow, counterIndex: index, generation: generation))
+                relay_flow_key(flow.local),
+                tapped(relay_flow(flow, counterIndex: index, generation: generation), flow.local))
         } catch {
             freeIndices.append(index)
             throw error

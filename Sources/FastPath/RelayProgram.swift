@@ -13,6 +13,7 @@ final class RelayProgram {
     var shieldBlocked: CInt { program.shield_blocked }
     var shieldAllowed: CInt { program.shield_allowed }
     var shieldSources: CInt { program.shield_sources }
+    var tapRings: CInt { program.tap_rings }
 
     init(flowCountMax: Int) throws(FastPathError) {
         var program = relay_program()
@@ -82,6 +83,15 @@ final class RelayProgram {
         var (key, flow) = (key, flow)
         try check(bpf_map_update_elem(program.flows, &key, &flow, UInt64(BPF_ANY)), "flows")
     }
+
+    /// nil if there is none.
+    func flow(_ key: relay_flow_key) -> relay_flow? {
+        var (key, flow) = (key, relay_flow())
+        return bpf_map_lookup_elem(program.flows, &key, &flow) == 0 ? flow : nil
+    }
+
+    /// One element per CPU.
+    var tapCounters: [relay_tap_counters] { shares(of: program.tap_counters, at: 0, empty: relay_tap_counters()) }
 
     /// False if there was none.
     func remove(_ key: relay_flow_key) -> Bool {

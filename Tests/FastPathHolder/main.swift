@@ -1,4 +1,5 @@
 // FastPathHolder [--clsact] [--shield] INTERFACE=MODE… [LOCAL,ACCEPTED,SOURCE,DESTINATION…]
+// FastPathHolder --tap-reader SOCKET BYTES COUNT: see Tap.swift
 // Holds the fast path on these interfaces with these RTP flows until its standard input ends: a process for tests to
 // kill and for benchmarks to measure. Prints the attachments, then "ready", then the counters for each line it reads.
 import FastPath
@@ -12,6 +13,7 @@ func fail(_ text: String) -> Never {
 }
 
 var arguments = Array(CommandLine.arguments.dropFirst())
+if arguments.first == "--tap-reader" { readTap(arguments.dropFirst().compactMap { Int($0) }) }
 let ingress: FastPath.Ingress = arguments.contains("--clsact") ? .filter : .linkOrFilter
 let hasShield = arguments.contains("--shield")
 arguments.removeAll { $0.hasPrefix("--") }

@@ -5,6 +5,7 @@
 
 #include "relay_host.h"
 #include "shield.h"
+#include "tap.h"
 #include "translate.h"
 
 struct vlan_tag {
@@ -129,6 +130,9 @@ static __always_inline int xdp_relay(struct xdp_md *context, enum relay_outcome 
 		}
 		sum = fold(sum + pseudo_header);
 	}
+
+	if (plan.flow->tap)
+		tap_frame(context, plan.flow, sizeof(*ethernet) + (tagged ? sizeof(*tag) : 0), packet_byte_count(&plan));
 
 	// The only other step that may fail, hence before the first write: room for another header or a tag.
 	const struct relay_next_hop *next_hop = &plan.counters->next_hop;
@@ -279,6 +283,9 @@ static __always_inline int tc_relay(struct __sk_buff *buffer, enum relay_outcome
 	}
 	if (*outcome != RELAY_RELAYED)
 		return *outcome <= RELAY_LAST_DROPPED ? TC_ACT_SHOT : TC_ACT_UNSPEC;
+
+	if (plan.flow->tap)
+		tap_buffer(buffer, plan.flow, sizeof(struct ethhdr), packet_byte_count(&plan));
 
 	struct ethhdr *ethernet = data;
 	if (is_translated(&plan)) {

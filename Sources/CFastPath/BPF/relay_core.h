@@ -112,6 +112,12 @@ static __always_inline bool is_translated(const struct plan *plan)
 	return plan->is_v6 != plan->leaves_as_v6;
 }
 
+/// As it came, from the IP header on.
+static __always_inline __u32 packet_byte_count(const struct plan *plan)
+{
+	return plan->udp_byte_count + (plan->is_v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr));
+}
+
 /// The first two bytes of the IP header the packet leaves with: version and traffic class, in network order.
 static __always_inline __u16 leaving_class(const void *network, const struct plan *plan)
 {

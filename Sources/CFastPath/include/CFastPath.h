@@ -10,6 +10,7 @@
 #include "FlowTable.h"
 #include "PacketRing.h"
 #include "ShieldTable.h"
+#include "TapRing.h"
 
 /// A loaded object and the descriptors of its parts; all belong to `object`.
 struct relay_program {
@@ -26,6 +27,8 @@ struct relay_program {
 	int shield_blocked;
 	int shield_allowed;
 	int shield_sources;
+	int tap_rings;
+	int tap_counters;
 };
 
 /// Loads the program into the kernel. On failure `*call` names the step (static storage), and `log` holds the end of

@@ -33,3 +33,7 @@ bool namespace_program_exists(uint32_t identifier);
 void quality_observe_rtp(void *record, uint32_t clock_ticks, uint8_t event_payload_type, const uint8_t *packet,
 			 uint64_t now);
 void quality_observe_rtcp(void *record, const void *opposite, const uint8_t *packet, uint32_t byte_count, uint64_t now);
+
+/// Hands a descriptor to the process at the other end of a Unix socket (SCM_RIGHTS), or takes one.
+int namespace_send_descriptor(int socket, int descriptor);
+int namespace_receive_descriptor(int socket);

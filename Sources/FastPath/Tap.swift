@@ -1,0 +1,155 @@
+import CFastPath
+import Glibc
+import MediaFormats
+import Primitives
+
+/// Whose copy of a flow it is, and which side of the call speaks there. Both numbers mean something to the reader only.
+package struct MediaTap: Hashable, Sendable {
+    /// Not 0.
+    package var id: UInt32
+    /// Leg or direction.
+    package var direction: UInt8
+
+    package init(id: UInt32, direction: UInt8) {
+        precondition(id != 0, "tap 0 means none")
+        self.id = id
+        self.direction = direction
+    }
+}
+
+/// Where the copies go: a ring in the kernel's memory, to be handed to its one reader.
+package struct TapBuffer: Sendable {
+    /// Belongs to `FastPath`; a reader gets its own by SCM_RIGHTS or inheritance and needs no privilege.
+    package let descriptor: CInt
+    package let byteCount: Int
+}
+
+/// How many copies were made, and how many not because the ring was full.
+package struct TapCounters: Hashable, Sendable {
+    package var copied: UInt64 = 0
+    package var lost: UInt64 = 0
+}
+
+/// One relayed packet as it arrived.
+package struct TapRecord: Hashable, Sendable {
+    package var tap: MediaTap
+    /// The difference of CLOCK_REALTIME and CLOCK_MONOTONIC at the moment of reading makes wall-clock time of it.
+    package var timestamp: MonotonicTime
+    /// From the IP header on; cut to 2032 bytes.
+    package var packet: [UInt8]
+    package var isTruncated: Bool
+}
+
+/// Reads a ring in any process that was handed its descriptor. Nobody is woken for a record: read every few
+/// milliseconds, before the ring is full (a second of one G.711 stream takes 13 kB).
+package final class TapReader {
+    private var reader = relay_tap_reader()
+
+    /// The descriptor may be closed afterwards. Throws when it is no ring of this size.
+    package init(descriptor: CInt, byteCount: Int) throws(FastPathError) {
+        let code = relay_tap_reader_open(descriptor, UInt32(clamping: byteCount), &reader)
+        guard code == 0 else {
+            throw FastPathError(call: "mmap", object: "tap ring of \(byteCount) bytes", code: code)
+        }
+    }
+
+    deinit { relay_tap_reader_close(&reader) }
+
+    /// The oldest record; nil when there is none yet.
+    package func next() -> TapRecord? {
+        var byteCount: UInt32 = 0
+        guard let record = relay_tap_reader_next(&reader, &byteCount) else { return nil }
+        let header = MemoryLayout<relay_tap_record>.size
+        let whole = Int(record.pointee.packet_byte_count)
+        let captured = min(whole, max(0, Int(byteCount) - header))
+        guard record.pointee.tap != 0 else { return next() }
+        // The record stays in the ring until the next call of relay_tap_reader_next.
+        let packet = UnsafeRawBufferPointer(start: UnsafeRawPointer(record) + header, count: captured)
+        return TapRecord(
+            tap: MediaTap(id: record.pointee.tap, direction: record.pointee.direction),
+            timestamp: MonotonicTime(nanoseconds: Int64(truncatingIfNeeded: record.pointee.timestamp)),
+            packet: Array(packet), isTruncated: captured < whole)
+    }
+}
+
+extension FastPath {
+    /// A megabyte holds a second of 75 G.711 streams.
+    package static let tapBufferByteCountDefault = 1 << 20
+
+    /// Makes the ring unless there is one, and returns it. Memory is spent from now on until `closeTapBuffer`.
+    ///
+    /// `byteCount` is rounded up to a power of two of at least a page; nil when no interface is attached.
+    package func openTapBuffer(
+        byteCount: Int = tapBufferByteCountDefault
+    ) throws(FastPathError) -> TapBuffer? {
+        if let tapBuffer { return tapBuffer }
+        guard let program, isAttached else { return nil }
+        var size = max(Int(sysconf(CInt(_SC_PAGESIZE))), 4096)
+        while size < min(byteCount, 1 << 30) { size *= 2 }
+        let descriptor = relay_tap_ring_create(UInt32(size))
+        guard descriptor >= 0 else {
+            throw FastPathError(call: "bpf_map_create", object: "tap ring of \(size) bytes", code: descriptor)
+        }
+        do throws(FastPathError) {
+            try program.setTapRing(descriptor)
+        } catch {
+            close(descriptor)
+            throw error
+        }
+        let buffer = TapBuffer(descriptor: descriptor, byteCount: size)
+        tapBuffer = buffer
+        return buffer
+    }
+
+    /// Ends all taps and gives the ring's memory back, as soon as its reader has closed it, too.
+    package func closeTapBuffer() {
+        for local in Array(taps.keys) { try? setTap(nil, on: local) }
+        guard let buffer = tapBuffer else { return }
+        program?.clearTapRing()
+        close(buffer.descriptor)
+        tapBuffer = nil
+    }
+
+    /// From now on each packet the kernel relays from this address is copied to the ring, or no more (nil). Holds
+    /// for the flow there is and for every later one at this address, until it is taken back; one tap per address.
+    ///
+    /// Only what the kernel relays is copied: a packet that goes through a socket (the first of a flow, an unusual one, a
+    /// flow the table has no room for) is whoever relays it to deliver. The relay waits for no reader: what finds the ring
+    /// full is relayed, not copied, and counted in `tapCounters`.
+    package func setTap(_ tap: MediaTap?, on local: TransportAddress) throws(FastPathError) {
+        if tap != nil { _ = try openTapBuffer() }
+        taps[local] = tap
+        guard let program, let entry = program.flow(relay_flow_key(local)) else { return }
+        try program.update(relay_flow_key(local), tapped(entry, local))
+    }
+
+    /// Copies made and lost since the program was loaded.
+    package var tapCounters: TapCounters {
+        (program?.tapCounters ?? []).reduce(into: TapCounters()) { sum, share in
+            sum.copied &+= share.copied
+            sum.lost &+= share.lost
+        }
+    }
+
+    /// The entry with the tap that is wanted for its address, if any.
+    func tapped(_ entry: relay_flow, _ local: TransportAddress) -> relay_flow {
+        var entry = entry
+        entry.tap = taps[local]?.id ?? 0
+        entry.tap_direction = taps[local]?.direction ?? 0
+        return entry
+    }
+}
+
+extension RelayProgram {
+    func setTapRing(_ descriptor: CInt) throws(FastPathError) {
+        var zero: UInt32 = 0
+        var value = descriptor
+        let result = bpf_map_update_elem(tapRings, &zero, &value, UInt64(BPF_ANY))
+        if result < 0 { throw FastPathError(call: "bpf_map_update_elem", object: "tap_rings", code: result) }
+    }
+
+    func clearTapRing() {
+        var zero: UInt32 = 0
+        _ = bpf_map_delete_elem(tapRings, &zero)
+    }
+}
