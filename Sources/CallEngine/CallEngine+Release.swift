@@ -290,7 +290,8 @@ extension CallEngine {
     mutating func settle(_ call: consuming Call, at now: MonotonicTime) {
         giveSummaryIfComplete(&call, at: now)
         guard call.isEnding, call.summaryGiven, call.openTransactions <= 0, !call.hangsUpOnACK else {
-            calls[call.id] = call
+            let id = call.id
+            calls[id] = consume call
             return
         }
         for fork in call.forks.indices { forget(&call, fork) }
