@@ -10,7 +10,7 @@ S ?= 60
 T ?= all
 
 .DEFAULT_GOAL := help
-.PHONY: help deps swift build release run test soak loss bench footprint check fuzz format clean
+.PHONY: help deps swift build release run test soak loss flood bench footprint check fuzz format clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
@@ -39,6 +39,9 @@ soak: release ## M minutes of calls at 20 per second (as root; M=30)
 
 loss: release ## calls with 5 % of the signalling lost (as root)
 	@CRESSET_BUILD=$(RELEASE) $(PYTHON) Tests/Lab/loss.py $(ARGS)
+
+flood: release ## 300 000 packets/s of forged signalling for 10 s while 100 calls run (as root)
+	@SWIFT=$(SWIFT) CRESSET_BUILD=$(RELEASE) $(PYTHON) Tests/Lab/flood.py $(ARGS)
 
 footprint: release ## size on disk, memory idle and per call; fails at 16 MB (as root)
 	@CRESSET_BUILD=$(RELEASE) $(PYTHON) Tests/Lab/footprint.py $(ARGS)

@@ -12,8 +12,8 @@ package struct ShieldConfiguration: Equatable, Sendable {
     package var stationRate = 2_000
     package var stationBurst = 4_000
     /// Of all unknown sources of an interface together.
-    package var unknownRate = 500
-    package var unknownBurst = 2_000
+    package var unknownRate = 200
+    package var unknownBurst = 400
     /// So many points within the window block a source.
     package var scoreLimit = 10
     package var scoreWindow = Duration.seconds(60)
