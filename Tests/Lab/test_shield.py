@@ -15,8 +15,8 @@ from scenario import Called
 SHIELD = {"shield.toml": '[shield]\nsilent = true\nblock-time = "4s"\nblock-time-max = "1m"\nscore-window = "30s"\n'}
 
 
-def request(method, box, source, user="sipvicious", agent="friendly-scanner", number=1):
-    return (f"{method} sip:{box} SIP/2.0\r\nVia: SIP/2.0/UDP {source};rport;branch=z9hG4bK{number}{time.monotonic_ns()}\r\n"
+def request(method, box, source, user="sipvicious", agent="friendly-scanner", number=1, to=""):
+    return (f"{method} sip:{to}{box} SIP/2.0\r\nVia: SIP/2.0/UDP {source};rport;branch=z9hG4bK{number}{time.monotonic_ns()}\r\n"
             f"Max-Forwards: 70\r\nFrom: <sip:{user}@{box}>;tag={number}\r\nTo: <sip:{user}@{box}>\r\n"
             f"Call-ID: {number}-{time.monotonic_ns()}@{source}\r\nCSeq: 1 {method}\r\nContact: <sip:{user}@{source}>\r\n"
             f"User-Agent: {agent}\r\nContent-Length: 0\r\n\r\n").encode()
@@ -163,6 +163,26 @@ class Shield(LabTest):
         self.assertRegex(refusal, r"this would cut call \S+; repeat it with --force")
         self.assert_good(caller)
         self.assertEqual(self.blocks(), {})
+
+    def test_help(self):
+        """a blocked phone that calls 911 is heard, and hears nothing before"""
+        self.shield("block", PHONES[5])
+        phone = self.phone(PHONES[5])
+        self.assertIsNone(self.hears(phone, request("INVITE", LAN_BOX, PHONES[5], user="2001", agent="phone")))
+        answer = self.hears(phone, request("INVITE", LAN_BOX, PHONES[5], user="2001", agent="phone", to="911@"))
+        self.assertTrue((answer or b"nothing").startswith(b"SIP/2.0 100"), answer)
+        # What follows in that call is heard, too, although the block stands.
+        self.assertIn(f"{PHONES[5]}/32", self.blocks())
+        self.assertIn(b"200 OK", self.await_answer(phone, request("OPTIONS", LAN_BOX, PHONES[5], agent="phone"), b"OPTIONS"))
+
+    def await_answer(self, sender, datagram, method):
+        """The final answer to a request of this method; what comes before it is of other requests."""
+        sender.settimeout(5)
+        sender.sendto(datagram, (LAN_BOX, 5060))
+        while True:
+            answer = sender.recv(65536)
+            if b"CSeq: 1 " + method in answer:
+                return answer
 
     def test_silence(self):
         """ports without a socket answer neither by ICMP nor by reset"""
