@@ -97,7 +97,8 @@ package final class Daemon {
             interfaces.append(FastPathInterface(name: realm.interface, mode: mode))
         }
         do throws(FastPathError) {
-            let fastPath = try FastPath(interfaces: interfaces)
+            let fastPath = try FastPath(
+                interfaces: interfaces, flowCountMax: configuration.calls.mediaFlowCountMax)
             for attachment in fastPath.attachments {
                 log.write(
                     attachment.mode == .none ? .warning : .notice,
@@ -236,6 +237,11 @@ package final class Daemon {
         case .applyFlow(let flow):
             sockets.setTrafficClass(flow.trafficClass, of: flow.rewrittenSource)
             deliver(.flowApplied(local: flow.local, inKernel: flows.apply(flow)))
+            for eviction in flows.takeEvictions() {
+                log.write(.notice, "flow at \(eviction.local) gives way to an emergency call: sockets relay it")
+                deliver(.mediaCounters(local: eviction.local, eviction.counters))
+                deliver(.flowApplied(local: eviction.local, inKernel: false))
+            }
         case .removeFlow(let local): deliver(.mediaCounters(local: local, flows.remove(local)))
         case .readCounters(let local): deliver(.mediaCounters(local: local, flows.counters(of: local)))
         case .forwardMedia(let bytes, let local, let destination):
@@ -314,6 +320,9 @@ package final class Daemon {
             log.write(.warning, "realms.\(realm.name) changed: takes effect after a restart of cressetd")
         }
         if transports.trafficClass != new.qos.signalling { transports.trafficClass = new.qos.signalling }
+        if new.calls.mediaFlowCountMax > configuration.calls.mediaFlowCountMax {
+            log.write(.warning, "calls.maximum: the kernel's flow table grows with a restart of cressetd only")
+        }
         engine.reconfigure(CallEngineSettings(new), at: Clock.monotonic)
         let receptionChanged = configuration.signalling != new.signalling
         shield.reconfigure(new)
@@ -393,6 +402,7 @@ package final class Daemon {
             openDescriptors: try? ProcessResources.openDescriptorCount(),
             counters: transports.counters + shield.counters + [
                 ("media-send-failures", sockets.sendFailures), ("flow-refusals", flows.refusals),
+                ("flow-evictions", flows.evictionCount),
                 ("media-marking-failures", sockets.markingFailures),
             ])
     }

@@ -10,6 +10,7 @@ final class MediaFlows {
     private let fastPath: FastPath?
     private var isInKernel: [TransportAddress: Bool] = [:]
     private(set) var refusals: UInt64 = 0
+    private(set) var evictionCount: UInt64 = 0
     private let log: (String) -> Void
 
     /// Without a fast path every flow is the sockets'.
@@ -35,6 +36,16 @@ final class MediaFlows {
         let inKernel = applyToKernel(flow)
         isInKernel[flow.local] = inKernel
         return inKernel
+    }
+
+    /// The flows that gave way to those of emergency calls since the last call of this.
+    func takeEvictions() -> [FlowEviction] {
+        guard let fastPath, !fastPath.evictions.isEmpty else { return [] }
+        let evictions = fastPath.evictions
+        fastPath.evictions = []
+        for eviction in evictions { isInKernel[eviction.local] = false }
+        evictionCount += UInt64(evictions.count)
+        return evictions
     }
 
     /// Returns the last counters; zeros when the flow was never in the kernel.

@@ -26,7 +26,8 @@ extension CallEngineSettings {
             emergency: Emergency(
                 trunks: configuration.emergency.trunks, attemptTimeout: configuration.emergency.attemptTimeout),
             calls: Calls(
-                maximum: configuration.calls.maximum, ringTimeout: configuration.calls.ringTimeout,
+                maximum: configuration.calls.maximum,
+                mediaFlowCountMax: configuration.calls.mediaFlowCountMax, ringTimeout: configuration.calls.ringTimeout,
                 sessionExpires: configuration.calls.sessionExpires,
                 sessionExpiresMin: configuration.calls.sessionExpiresMin),
             media: MediaSettings(

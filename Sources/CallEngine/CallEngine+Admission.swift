@@ -1,3 +1,4 @@
+import MediaEngine
 import Primitives
 import SIPEngine
 import SignallingFormats
@@ -271,6 +272,9 @@ extension CallEngine {
             && activeCallCount - activeEmergencyCallCount >= settings.calls.maximum
         if isFull || calls.count >= Limits.endingCallCountMax {
             return Refusal(statusCode: 503, reason: "Capacity reached")
+        }
+        if media.flowCount + Limits.flowsPerCall > settings.calls.mediaFlowCountMax {
+            return Refusal(statusCode: 503, reason: "Media table full")
         }
         if case .trunk(let name, let trunk) = peer, let maximum = trunk.callsMax,
             callCount(ofTrunk: name) >= maximum

@@ -299,6 +299,8 @@ enum Limits {
     /// Requests inside dialogs on their way through one call.
     static let relayCountMax = 8
     static let streamCountMax = 8
+    /// RTP and RTCP, both ways: what an ordinary call takes of the media table.
+    static let flowsPerCall = 4
     /// How long a re-INVITE may wait after a provisional response, as nobody rings; then CANCEL. Less than 64·T1: it may
     /// stand for an UPDATE, whose sender waits no longer than that.
     static let reinviteDuration = Duration.seconds(25)

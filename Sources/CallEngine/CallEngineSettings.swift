@@ -187,16 +187,20 @@ package struct CallEngineSettings: Equatable, Sendable {
     package struct Calls: Equatable, Sendable {
         /// Simultaneous calls; one more gets 503.
         package var maximum: Int
+        /// Media flows of all calls together; a call that would need more gets 503, unless it is an emergency call.
+        package var mediaFlowCountMax: Int
         package var ringTimeout: Duration
         /// RFC 4028.
         package var sessionExpires: Duration
         package var sessionExpiresMin: Duration
 
         package init(
-            maximum: Int = 120, ringTimeout: Duration = .seconds(180), sessionExpires: Duration = .seconds(1800),
+            maximum: Int = 120, mediaFlowCountMax: Int = 4_000, ringTimeout: Duration = .seconds(180),
+            sessionExpires: Duration = .seconds(1800),
             sessionExpiresMin: Duration = .seconds(90)
         ) {
             self.maximum = maximum
+            self.mediaFlowCountMax = mediaFlowCountMax
             self.ringTimeout = ringTimeout
             self.sessionExpires = sessionExpires
             self.sessionExpiresMin = sessionExpiresMin

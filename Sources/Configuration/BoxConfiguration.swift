@@ -111,6 +111,11 @@ package struct CallsConfiguration: Equatable, Sendable {
     }
 }
 
+extension CallsConfiguration {
+    /// Media flows that calls may have together: RTP and RTCP both ways for each, and never less than a table of 4 000.
+    package var mediaFlowCountMax: Int { max(4_000, maximum * 4) }
+}
+
 /// `[media]`: source learning and silence.
 package struct MediaConfiguration: Equatable, Sendable {
     /// How long after an offer or answer another source address may be learned.

@@ -30,6 +30,9 @@ package final class FastPath {
     private var counterIndices: [TransportAddress: UInt32] = [:]
     /// Oldest first, so that a run still under way on another CPU cannot count for the next owner of its index.
     private var freeIndices = Queue<UInt32>()
+    private var ages = FlowAges()
+    /// Flows that gave way to an emergency call's since this was last emptied: sockets relay them from now on.
+    package var evictions: [FlowEviction] = []
     var taps: [TransportAddress: MediaTap] = [:]
     /// nil until one is wanted.
     var tapBuffer: TapBuffer?
@@ -79,6 +82,7 @@ package final class FastPath {
 
     /// From now on packets of this flow are relayed as it says. An existing flow with the same key is replaced at
     /// once, and its counters continue. When the answer is `.unsupported` the key has no flow in the kernel.
+    /// In a full table the flow of an emergency call takes the place of the youngest ordinary one (`evictions`).
     package func apply(_ flow: MediaFlow) throws(FastPathError) -> FastPathResult {
         guard let program, !holds.isEmpty else { return .unsupported(.notAttached) }
         if let obstacle = relay_flow.obstacle(to: flow) {
@@ -87,6 +91,7 @@ package final class FastPath {
         }
         generation = generation == .max ? 1 : generation + 1
         if let index = counterIndices[flow.local] {
+            ages.note(flow)
             try program.update(
                 relay_flow_key(flow.local),
                 tapped(relay_flow(flow, counterIndex: index, generation: generation), flow.local))
@@ -96,7 +101,9 @@ package final class FastPath {
         case .v4: try routeLookupV4.permit()
         case .v6: try routeLookupV6.permit()
         }
-        guard let index = freeIndices.popFirst() else { return .unsupported(.tableFull) }
+        guard let index = freeIndices.popFirst() ?? (flow.isEmergency ? evictOrdinary() : nil) else {
+            return .unsupported(.tableFull)
+        }
         do throws(FastPathError) {
             try program.clearCounters(at: index)
             try program.update(
@@ -107,13 +114,22 @@ package final class FastPath {
             throw error
         }
         counterIndices[flow.local] = index
+        ages.note(flow)
         return .applied
+    }
+
+    /// The place of the youngest ordinary flow; nil when there is none.
+    private func evictOrdinary() -> UInt32? {
+        guard let local = ages.youngestOrdinary, let counters = remove(local) else { return nil }
+        evictions.append(FlowEviction(local: local, counters: counters))
+        return freeIndices.popFirst()
     }
 
     /// Packets to this key go up to the socket from now on. Returns the last counters; nil if there was no flow.
     @discardableResult
     package func remove(_ local: TransportAddress) -> MediaFlowCounters? {
         guard let index = counterIndices.removeValue(forKey: local) else { return nil }
+        ages.remove(local)
         _ = program?.remove(relay_flow_key(local))
         freeIndices.append(index)
         return counters(at: index)

@@ -59,6 +59,8 @@ package struct MediaEngine: Sendable {
 
     /// Datagrams at addresses that belong to no leg: late ones of a call that is gone.
     package internal(set) var unknownLocalCount: UInt64 = 0
+    /// Flows there should be now.
+    package internal(set) var flowCount = 0
 
     package init(realms: [RealmID: MediaRealm], settings: MediaSettings, random: RandomSource = RandomSource()) {
         self.realms = realms
@@ -155,7 +157,10 @@ package struct MediaEngine: Sendable {
                 let key = EndpointKey(leg: leg, stream: index, isRTCP: isRTCP)
                 timers.stop(.learning(key))
                 timers.stop(.decision(key))
-                if endpoint.applied != nil { outputs.append(.removeFlow(local: endpoint.local)) }
+                if endpoint.applied != nil {
+                    flowCount -= 1
+                    outputs.append(.removeFlow(local: endpoint.local))
+                }
                 if endpoint.applied != nil || endpoint.awaitsLastCounters { awaited.insert(endpoint.local) }
                 outputs.append(.release(endpoint.local))
             }

@@ -252,8 +252,10 @@ extension MediaEngine {
 
     mutating func refreshFlow(_ key: EndpointKey, at now: MonotonicTime) {
         let flow = desiredFlow(key)
+        var step = flow == nil ? 0 : 1
         let changed = modify(key) { endpoint -> TransportAddress? in
             guard endpoint.applied != flow else { return nil }
+            if endpoint.applied != nil { step -= 1 }
             if endpoint.applied == nil {
                 // The kernel counts a new flow from zero.
                 endpoint.past = endpoint.past + endpoint.kernel
@@ -266,6 +268,7 @@ extension MediaEngine {
             return endpoint.local
         }
         guard let local = changed ?? nil else { return }
+        flowCount += step
         outputs.append(flow.map { .applyFlow($0) } ?? .removeFlow(local: local))
     }
 

@@ -95,6 +95,24 @@ struct RoutingTests {
         bed.expectNothingLeft()
     }
 
+    @Test("no room for more media: an ordinary call gets 503 with Retry-After, an emergency call passes")
+    func mediaTable() throws {
+        let bed = Testbed { $0.calls.mediaFlowCountMax = 7 }
+        var call = try OutboundCall(bed)
+        let second = try bed.phone("2002", "192.0.2.12")
+        let invite = try second.invite("95550124", offer: sdp("192.0.2.12", 4_000))
+        let refusal = try second.take(503)
+        #expect(refusal.headers.contains(.retryAfter))
+        try second.ack(invite, refusal)
+        try second.invite("911", offer: sdp("192.0.2.12", 4_000))
+        try call.carrier.respond(try call.carrier.take(.invite), 486)
+        try call.phone.request("BYE", &call.caller)
+        try call.carrier.respond(try call.carrier.take(.bye), 200)
+        let third = try bed.phone("2003", "192.0.2.13")
+        try third.invite("95550125", offer: sdp("192.0.2.13", 4_000))
+        _ = try call.carrier.take(.invite)
+    }
+
     @Test("one call more than allowed gets 503 with Retry-After; a call that is over makes room")
     func maximum() throws {
         let bed = Testbed { $0.calls.maximum = 2 }

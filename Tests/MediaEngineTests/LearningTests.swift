@@ -8,6 +8,7 @@ struct LearningTests {
     @Test("the address in the description is relayed at once, each way, RTP and RTCP, others are passed up")
     func atOnce() throws {
         var engine = try Bench().engine
+        let others = engine.flowCount
         let phone = try engine.openLeg(realm: lan, streamCount: 1, at: .zero)
         let carrier = try engine.openLeg(realm: wan, streamCount: 1, at: .zero)
         engine.setRemote(phone, stream: 0, RemoteMedia(rtp: try at("192.168.50.20:4000")), at: .zero)
@@ -24,6 +25,14 @@ struct LearningTests {
         let nearRTCP = TransportAddress(near.address, near.port + 1)
         let farRTCP = TransportAddress(far.address, far.port + 1)
         #expect(flows.count == 4)
+        #expect(engine.flowCount == others + 4)
+        engine.disconnect(phone, at: .zero)
+        #expect(engine.flowCount == others)
+        engine.connect(phone, carrier, at: .zero)
+        #expect(engine.flowCount == others + 4)
+        engine.closeLeg(phone, at: .zero)
+        engine.closeLeg(carrier, at: .zero)
+        #expect(engine.flowCount == others)
         #expect(
             flows[near]
                 == MediaFlow(
