@@ -35,7 +35,8 @@ package struct CallEngine: Sendable {
         case readCounters(local: TransportAddress)
         case forwardMedia([UInt8], from: TransportAddress, to: TransportAddress)
         case event(CallEvent)
-        case callEnded(CallSummary)
+        /// Indirect, for it is by far the largest: every other output would be moved about at its size.
+        indirect case callEnded(CallSummary)
     }
 
     /// What a server transaction belongs to, once its request has been taken up.
