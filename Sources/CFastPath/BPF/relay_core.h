@@ -163,9 +163,8 @@ static __always_inline bool is_media(const __u8 *payload, void *end, struct plan
 	return true;
 }
 
-/// Media of the right source, whether it is relayed or, for want of a neighbour perhaps, passed up. `payload` lies
-/// behind the UDP header. A function of its own, since one frame of a BPF stack would not hold it as well.
-static __attribute__((noinline)) int read_quality(void *context, const struct relay_flow *flow, const __u8 *payload,
+/// The report of a peer, against those that passed towards it. A function of its own: seldom, and the stack is short.
+static __attribute__((noinline)) int read_reports(void *context, const struct relay_flow *flow, const __u8 *payload,
 						  const void *end, __u64 now)
 {
 	const struct udphdr *udp = (const struct udphdr *)payload - 1;
@@ -173,18 +172,28 @@ static __attribute__((noinline)) int read_quality(void *context, const struct re
 
 	if (!quality || payload + RTCP_BYTE_COUNT_MIN > (const __u8 *)end)
 		return 0;
-	if (payload[1] >= 192 && payload[1] <= 223) {
-		// The flow in the other direction arrives where this one leaves.
-		struct relay_flow_key key = {.port = flow->source_port};
-		__builtin_memcpy(key.address, flow->source_address, 16);
-		struct relay_flow *opposite = host_flow(context, &key);
-		struct relay_quality *other = opposite ? host_quality(context, opposite) : NULL;
-		quality_read_rtcp(&quality->reports, other ? &other->reports : NULL, payload,
-				  bpf_ntohs(udp->len) - sizeof(*udp), end, now);
-	} else if (payload + RTP_BYTE_COUNT_MIN <= (const __u8 *)end) {
-		quality_read_rtp(&quality->stream, flow, payload, now);
-	}
+	// The flow in the other direction arrives where this one leaves.
+	struct relay_flow_key key = {.port = flow->source_port};
+	__builtin_memcpy(key.address, flow->source_address, 16);
+	struct relay_flow *opposite = host_flow(context, &key);
+	struct relay_quality *other = opposite ? host_quality(context, opposite) : NULL;
+	quality_read_rtcp(&quality->reports, other ? &other->reports : NULL, payload,
+			  bpf_ntohs(udp->len) - sizeof(*udp), end, now);
 	return 0;
+}
+
+/// Media of the right source, whether it is relayed or, for want of a neighbour perhaps, passed up. `payload` lies
+/// behind the UDP header.
+static __always_inline void read_quality(void *context, const struct relay_flow *flow, const __u8 *payload,
+					 const void *end, __u64 now)
+{
+	if (payload[1] >= 192 && payload[1] <= 223) {
+		read_reports(context, flow, payload, end, now);
+	} else if (payload + RTP_BYTE_COUNT_MIN <= (const __u8 *)end) {
+		struct relay_quality *quality = host_quality(context, flow);
+		if (quality)
+			quality_read_rtp(&quality->stream, flow, payload, now);
+	}
 }
 
 /// Asks the host where the packet goes and remembers the answer.
