@@ -80,6 +80,8 @@ int relay_load(const void *bytes, size_t byte_count, uint32_t flow_count_max, st
 	*call = "bpf_map__set_max_entries";
 	error = set_size(object, "flows", flow_count_max);
 	if (!error)
+		error = set_size(object, "flow_slots", relay_slot_count(flow_count_max));
+	if (!error)
 		error = set_size(object, "flow_counters", flow_count_max);
 	if (!error)
 		error = set_size(object, "flow_quality", flow_count_max);
@@ -88,11 +90,15 @@ int relay_load(const void *bytes, size_t byte_count, uint32_t flow_count_max, st
 		error = bpf_object__load(object);
 	}
 	if (!error) {
+		*call = "relay_slots_open";
+		error = relay_slots_open(descriptor_of_map(object, "flows"), descriptor_of_map(object, "flow_heads"),
+					 descriptor_of_map(object, "flow_slots"), flow_count_max, &result->slots);
+	}
+	if (!error) {
 		*call = "find";
 		result->object = object;
 		result->xdp = descriptor_of_program(object, "relay_xdp");
 		result->tc = descriptor_of_program(object, "relay_tc");
-		result->flows = descriptor_of_map(object, "flows");
 		result->flow_counters = descriptor_of_map(object, "flow_counters");
 		result->flow_quality = descriptor_of_map(object, "flow_quality");
 		result->totals = descriptor_of_map(object, "totals");
@@ -104,7 +110,7 @@ int relay_load(const void *bytes, size_t byte_count, uint32_t flow_count_max, st
 		result->shield_sources = descriptor_of_map(object, "shield_sources");
 		result->tap_rings = descriptor_of_map(object, "tap_rings");
 		result->tap_counters = descriptor_of_map(object, "tap_counters");
-		if (result->xdp < 0 || result->tc < 0 || result->flows < 0 || result->flow_counters < 0 ||
+		if (result->xdp < 0 || result->tc < 0 || result->flow_counters < 0 ||
 		    result->flow_quality < 0 ||
 		    result->totals < 0 || result->interfaces < 0 || result->guarded < 0 ||
 		    result->shield_settings < 0 || result->shield_blocked < 0 || result->shield_allowed < 0 ||
@@ -112,6 +118,8 @@ int relay_load(const void *bytes, size_t byte_count, uint32_t flow_count_max, st
 			error = -ENOENT;
 	}
 	if (error) {
+		relay_slots_close(result->slots);
+		result->slots = NULL;
 		bpf_object__close(object);
 		result->object = NULL;
 	}
@@ -123,6 +131,8 @@ done:
 
 void relay_unload(struct relay_program *program)
 {
+	relay_slots_close(program->slots);
+	program->slots = NULL;
 	if (program->object)
 		bpf_object__close(program->object);
 	program->object = NULL;

@@ -81,13 +81,14 @@ final class RelayProgram {
 
     func update(_ key: relay_flow_key, _ flow: relay_flow) throws(FastPathError) {
         var (key, flow) = (key, flow)
-        try check(bpf_map_update_elem(program.flows, &key, &flow, UInt64(BPF_ANY)), "flows")
+        let result = relay_slots_set(program.slots, &key, &flow)
+        if result < 0 { throw FastPathError(call: "relay_slots_set", object: "flows", code: result) }
     }
 
     /// nil if there is none.
     func flow(_ key: relay_flow_key) -> relay_flow? {
         var (key, flow) = (key, relay_flow())
-        return bpf_map_lookup_elem(program.flows, &key, &flow) == 0 ? flow : nil
+        return relay_slots_get(program.slots, &key, &flow) == 0 ? flow : nil
     }
 
     /// One element per CPU.
@@ -96,7 +97,7 @@ final class RelayProgram {
     /// False if there was none.
     func remove(_ key: relay_flow_key) -> Bool {
         var key = key
-        return bpf_map_delete_elem(program.flows, &key) == 0
+        return relay_slots_remove(program.slots, &key) == 0
     }
 
     func clearCounters(at index: UInt32) throws(FastPathError) {

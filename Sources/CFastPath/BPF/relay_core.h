@@ -49,7 +49,7 @@ struct plan {
 
 // The host: `context` is the engine's own, handed through.
 
-/// NULL when the table has no such flow.
+/// NULL when the table has no such flow. The key is aligned to eight bytes.
 static __always_inline struct relay_flow *host_flow(void *context, const struct relay_flow_key *key);
 /// NULL when there are none, and then the packet is not ours.
 static __always_inline struct relay_flow_counters *host_counters(void *context, const struct relay_flow *flow);
@@ -172,6 +172,7 @@ static __attribute__((noinline)) int read_reports(void *context, const struct re
 
 	if (!quality || payload + RTCP_BYTE_COUNT_MIN > (const __u8 *)end)
 		return 0;
+<<<<<<< HEAD
 	// The flow in the other direction arrives where this one leaves.
 	struct relay_flow_key key = {.port = flow->source_port};
 	__builtin_memcpy(key.address, flow->source_address, 16);
@@ -179,6 +180,19 @@ static __attribute__((noinline)) int read_reports(void *context, const struct re
 	struct relay_quality *other = opposite ? host_quality(context, opposite) : NULL;
 	quality_read_rtcp(&quality->reports, other ? &other->reports : NULL, payload,
 			  bpf_ntohs(udp->len) - sizeof(*udp), end, now);
+=======
+	if (payload[1] >= 192 && payload[1] <= 223) {
+		// The flow in the other direction arrives where this one leaves.
+		struct relay_flow_key key __attribute__((aligned(8))) = {.port = flow->source_port};
+		__builtin_memcpy(key.address, flow->source_address, 16);
+		struct relay_flow *opposite = host_flow(context, &key);
+		struct relay_quality *other = opposite ? host_quality(context, opposite) : NULL;
+		quality_read_rtcp(&quality->reports, other ? &other->reports : NULL, payload,
+				  bpf_ntohs(udp->len) - sizeof(*udp), end, now);
+	} else if (payload + RTP_BYTE_COUNT_MIN <= (const __u8 *)end) {
+		quality_read_rtp(&quality->stream, flow, payload, now);
+	}
+>>>>>>> ac7c9a5 (CFastPath: find flows by a head and a slot instead of a hash)
 	return 0;
 }
 

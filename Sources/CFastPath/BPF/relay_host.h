@@ -5,6 +5,7 @@
 
 #include <bpf/bpf_helpers.h>
 
+#include "../include/FlowSlots.h"
 #include "relay_core.h"
 
 #define ADDRESS_FAMILY_INET 2
@@ -15,8 +16,25 @@ struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 4096); // the loader sets it
 	__type(key, struct relay_flow_key);
-	__type(value, struct relay_flow);
+	__type(value, __u32); // slot
 } flows SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, RELAY_HEAD_COUNT);
+	__type(key, __u32);
+	__type(value, struct relay_head);
+} flow_heads SEC(".maps");
+
+/// Mapped into user space, hence at the beginning of a page, hence each slot at that of a cache line.
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 8193); // the loader sets it
+	__type(key, __u32);
+	__type(value, struct relay_slot);
+} flow_slots SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -44,8 +62,31 @@ struct relay_guarded_table guarded SEC(".data.guarded") = {};
 
 static __always_inline struct relay_flow *host_flow(void *context, const struct relay_flow_key *key)
 {
+	__u32 index = relay_head_index(key), slot;
+	const __u64 *left = (const __u64 *)key, *right;
+	const struct relay_head *head;
+	struct relay_slot *entry;
+	const __u32 *found;
+
 	(void)context;
-	return bpf_map_lookup_elem(&flows, key);
+	head = bpf_map_lookup_elem(&flow_heads, &index);
+	if (!head)
+		return NULL;
+	slot = *(volatile const __u32 *)&head->slot;
+	if (slot) {
+		entry = bpf_map_lookup_elem(&flow_slots, &slot);
+		if (!entry)
+			return NULL;
+		right = (const __u64 *)&entry->key;
+		if (left[0] == right[0] && left[1] == right[1] && *(const __u32 *)&left[2] == *(const __u32 *)&right[2])
+			return &entry->flow;
+	}
+	found = bpf_map_lookup_elem(&flows, key);
+	if (!found)
+		return NULL;
+	slot = *found;
+	entry = bpf_map_lookup_elem(&flow_slots, &slot);
+	return entry ? &entry->flow : NULL;
 }
 
 static __always_inline struct relay_flow_counters *host_counters(void *context, const struct relay_flow *flow)

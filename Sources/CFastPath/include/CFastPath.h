@@ -7,17 +7,20 @@
 
 #include <bpf/bpf.h>
 
+#include "FlowSlots.h"
 #include "FlowTable.h"
 #include "PacketRing.h"
 #include "ShieldTable.h"
 #include "TapRing.h"
+
+struct relay_slots;
 
 /// A loaded object and the descriptors of its parts; all belong to `object`.
 struct relay_program {
 	void *object;
 	int xdp;
 	int tc;
-	int flows;
+	struct relay_slots *slots;
 	int flow_counters;
 	int flow_quality;
 	int totals;
@@ -36,6 +39,16 @@ struct relay_program {
 int relay_load(const void *bytes, size_t byte_count, uint32_t flow_count_max, struct relay_program *result,
 	       const char **call, char *log, size_t log_byte_count);
 void relay_unload(struct relay_program *program);
+
+/// Puts a flow in the place of the one with this key, if there is one; packets see the one or the other.
+int relay_slots_set(struct relay_slots *table, const struct relay_flow_key *key, const struct relay_flow *flow);
+/// -ENOENT if there is no flow with this key.
+int relay_slots_get(const struct relay_slots *table, const struct relay_flow_key *key, struct relay_flow *flow);
+int relay_slots_remove(struct relay_slots *table, const struct relay_flow_key *key);
+/// What relay_load and relay_unload need. The descriptors belong to the object.
+int relay_slots_open(int flows, int heads, int slots, uint32_t flow_count_max, struct relay_slots **result);
+void relay_slots_close(struct relay_slots *table);
+uint32_t relay_slot_count(uint32_t flow_count_max);
 
 /// Size of one CPU's share is the value's size; this many shares follow each other in a look-up.
 int relay_possible_cpu_count(void);
