@@ -1,9 +1,10 @@
 """Everything that is measured: a name, what its figures are net of, and how it is started in the box."""
 
 import contextlib
+import os
 import subprocess
 
-from machine import BOX_CORE
+from machine import BOX_CORE, GENERATOR_CORE
 from processes import DidNotRun, Held
 from topology import run
 
@@ -50,6 +51,10 @@ def cresset(engine, *options):
             for name in (wire.l, wire.w):
                 if not any(line.startswith(f"{name} {engine} ") for line in held.said):
                     raise DidNotRun(f"asked for {engine} and got: {' / '.join(held.said)[:200]}")
+            if "--tap" in options:  # who reads the copies is not the box
+                for thread in os.listdir(f"/proc/{held.pid}/task"):
+                    if int(thread) != held.pid:
+                        os.sched_setaffinity(int(thread), {GENERATOR_CORE})
             yield [held.pid] if engine == "ring" else []
     return start
 
@@ -105,10 +110,13 @@ def all_candidates():
             Candidate(FLOORS["xdp"], "xdp", bare("xdp"), has_program=True),
             Candidate(NATIVE, "xdp", cresset("xdp"), has_program=True),
             Candidate(f"{NATIVE}, shield on", "xdp", cresset("xdp", "--shield"), has_program=True, plain=NATIVE),
+            Candidate(f"{NATIVE}, tap of every packet", "xdp", cresset("xdp", "--tap"), has_program=True, plain=NATIVE,
+                      is_tap=True),
             Candidate(BASES["tc"], "tc", nothing),
             Candidate(FLOORS["tc"], "tc", bare("tc"), has_program=True),
             Candidate(TC, "tc", cresset("tc"), has_program=True),
             Candidate(f"{TC}, shield on", "tc", cresset("tc", "--shield"), has_program=True, plain=TC),
+            Candidate(f"{TC}, tap of every packet", "tc", cresset("tc", "--tap"), has_program=True, plain=TC, is_tap=True),
             Candidate(RING, "tc", cresset("ring")),
             Candidate(SOCKETS, "tc", sockets),
             Candidate(NAT, "tc", nat),

@@ -1,4 +1,4 @@
-// FastPathHolder [--clsact] [--shield] INTERFACE=MODE… [LOCAL,ACCEPTED,SOURCE,DESTINATION…]
+// FastPathHolder [--clsact] [--shield] [--tap] INTERFACE=MODE… [LOCAL,ACCEPTED,SOURCE,DESTINATION…]
 // FastPathHolder --tap-reader SOCKET BYTES COUNT: see Tap.swift
 // Holds the fast path on these interfaces with these RTP flows until its standard input ends: a process for tests to
 // kill and for benchmarks to measure. Prints the attachments, then "ready", then the counters for each line it reads.
@@ -15,6 +15,7 @@ func fail(_ text: String) -> Never {
 var arguments = Array(CommandLine.arguments.dropFirst())
 if arguments.first == "--tap-reader" { readTap(arguments.dropFirst().compactMap { Int($0) }) }
 let ingress: FastPath.Ingress = arguments.contains("--clsact") ? .filter : .linkOrFilter
+let isTapped = arguments.contains("--tap")
 let hasShield = arguments.contains("--shield")
 arguments.removeAll { $0.hasPrefix("--") }
 let interfaces = arguments.filter { $0.contains("=") }.map { argument in
@@ -39,11 +40,13 @@ do throws(FastPathError) {
         let result = try fastPath.apply(flow)
         guard result == .applied else { fail("\(flow.local): \(result)") }
     }
+    if isTapped { try tapAll(flows, of: fastPath) }
     if hasShield { try raiseShield(of: fastPath, for: flows) }
     print("ready")
     fflush(nil)
     while readLine() != nil {
         for flow in flows { print(flow.local, fastPath.counters(for: flow.local)?.packets ?? 0) }
+        if isTapped { print(fastPath.tapCounters) }
         print(fastPath.totals().sum)
         fflush(nil)
     }
