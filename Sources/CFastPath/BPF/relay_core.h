@@ -172,27 +172,13 @@ static __attribute__((noinline)) int read_reports(void *context, const struct re
 
 	if (!quality || payload + RTCP_BYTE_COUNT_MIN > (const __u8 *)end)
 		return 0;
-<<<<<<< HEAD
 	// The flow in the other direction arrives where this one leaves.
-	struct relay_flow_key key = {.port = flow->source_port};
+	struct relay_flow_key key __attribute__((aligned(8))) = {.port = flow->source_port};
 	__builtin_memcpy(key.address, flow->source_address, 16);
 	struct relay_flow *opposite = host_flow(context, &key);
 	struct relay_quality *other = opposite ? host_quality(context, opposite) : NULL;
 	quality_read_rtcp(&quality->reports, other ? &other->reports : NULL, payload,
 			  bpf_ntohs(udp->len) - sizeof(*udp), end, now);
-=======
-	if (payload[1] >= 192 && payload[1] <= 223) {
-		// The flow in the other direction arrives where this one leaves.
-		struct relay_flow_key key __attribute__((aligned(8))) = {.port = flow->source_port};
-		__builtin_memcpy(key.address, flow->source_address, 16);
-		struct relay_flow *opposite = host_flow(context, &key);
-		struct relay_quality *other = opposite ? host_quality(context, opposite) : NULL;
-		quality_read_rtcp(&quality->reports, other ? &other->reports : NULL, payload,
-				  bpf_ntohs(udp->len) - sizeof(*udp), end, now);
-	} else if (payload + RTP_BYTE_COUNT_MIN <= (const __u8 *)end) {
-		quality_read_rtp(&quality->stream, flow, payload, now);
-	}
->>>>>>> ac7c9a5 (CFastPath: find flows by a head and a slot instead of a hash)
 	return 0;
 }
 
