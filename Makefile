@@ -8,12 +8,14 @@ RELEASE := .build/release
 M ?= 30
 S ?= 60
 T ?= all
+N ?= 10000000
+SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help deps swift build release run test soak loss flood bench footprint check fuzz format clean
+.PHONY: help deps swift build release run test soak loss flood bench footprint check fuzz fuzz-relay format clean
 
 help: ## what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 deps: ## install the Debian packages that build and lab need (as root; does nothing when they are there)
 	@Tests/Lab/install-packages Tests/Lab/packages.txt
@@ -56,6 +58,10 @@ check: deps swift ## format, import direction, warnings, forbidden imports, and 
 
 fuzz: deps swift ## fuzz one parser, or all: T=sip S=60
 	@SWIFT=$(SWIFT) Tests/Fuzz/fuzz $(T) $(S)
+
+fuzz-relay: deps swift ## N mutated packets through both relay engines, which must agree (as root; N=10000000)
+	@dmesg > .build/dmesg-before; CRESSET_FUZZ_PACKETS=$(N) CRESSET_FUZZ_SEED=$(SEED) $(SWIFT) test --filter RelayFuzzTests
+	@dmesg | comm -13 .build/dmesg-before - | tee .build/dmesg-new; test ! -s .build/dmesg-new
 
 format: swift ## rewrite the sources as .swift-format says
 	$(SWIFT) format -i -r Sources Tests $(wildcard Plugins Benchmarks)

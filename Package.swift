@@ -81,7 +81,10 @@ let package = Package(
 
         // C: what Swift cannot import
         .target(name: "CLinux", exclude: ["README.md"]),
-        .target(name: "CFastPath", exclude: ["BPF", "README.md"], linkerSettings: [.linkedLibrary("bpf")]),
+        .target(
+            name: "CFastPath", exclude: ["BPF", "README.md"],
+            // The relay core reads packets as words of several sizes, as the kernel does.
+            cSettings: [.unsafeFlags(["-fno-strict-aliasing"])], linkerSettings: [.linkedLibrary("bpf")]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
 
         // The BPF program of FastPath, compiled by the toolchain's clang and embedded

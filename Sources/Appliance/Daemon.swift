@@ -82,6 +82,8 @@ package final class Daemon {
         shield = ShieldSupervisor(
             configuration, fastPath: fastPath, stateDirectory: options.stateDirectory, loop: loop, log: log)
         sockets = MediaSockets(loop: loop)
+        sockets.takePassed = { [fastPath] in fastPath?.takePassed($0) }
+        fastPath?.sockets = sockets
         transports = SignallingTransports(loop: loop)
         engine = CallEngine(
             settings: CallEngineSettings(configuration), hash: OpenSSLDigestHash(), random: RandomSource(),
@@ -91,24 +93,48 @@ package final class Daemon {
     /// Without the kernel's help calls still work: the sockets relay.
     private static func openFastPath(_ configuration: BoxConfiguration, _ log: StandardErrorLog) -> (FastPath?, String?)
     {
-        var interfaces: [FastPathInterface] = []
-        for realm in configuration.realms where !interfaces.contains(where: { $0.name == realm.interface }) {
-            let mode = FastPathInterface.Mode(rawValue: realm.datapath.rawValue) ?? .auto
-            interfaces.append(FastPathInterface(name: realm.interface, mode: mode))
-        }
         do throws(FastPathError) {
             let fastPath = try FastPath(
-                interfaces: interfaces, flowCountMax: configuration.calls.mediaFlowCountMax)
-            for attachment in fastPath.attachments {
-                log.write(
-                    attachment.mode == .none ? .warning : .notice,
-                    "datapath of \(attachment.interface): \(attachment.mode.rawValue), \(attachment.reason)")
-            }
+                interfaces: interfaces(of: configuration), flowCountMax: configuration.calls.mediaFlowCountMax)
+            tellAttachments(of: fastPath, log)
             guardMediaPorts(of: configuration, fastPath, log)
             return (fastPath, nil)
         } catch {
             log.write(.warning, "the kernel relays no media, sockets do: \(error)")
             return (nil, "\(error)")
+        }
+    }
+
+    private static func interfaces(of configuration: BoxConfiguration) -> [FastPathInterface] {
+        var interfaces: [FastPathInterface] = []
+        for realm in configuration.realms where !interfaces.contains(where: { $0.name == realm.interface }) {
+            let mode = FastPathInterface.Mode(rawValue: realm.datapath.rawValue) ?? .auto
+            interfaces.append(FastPathInterface(name: realm.interface, mode: mode))
+        }
+        return interfaces
+    }
+
+    private static func tellAttachments(of fastPath: FastPath, _ log: StandardErrorLog) {
+        for attachment in fastPath.attachments {
+            log.write(
+                attachment.mode == .none ? .warning : .notice,
+                "datapath of \(attachment.interface): \(attachment.mode.rawValue), \(attachment.reason)")
+        }
+    }
+
+    /// Another datapath under live calls: each flow moves to the engine its interface has now.
+    private func changeDatapath(to new: BoxConfiguration) {
+        let interfaces = Self.interfaces(of: new)
+        guard let fastPath, interfaces != Self.interfaces(of: configuration) else { return }
+        do throws(FastPathError) {
+            try fastPath.reconfigure(interfaces)
+            Self.tellAttachments(of: fastPath, log)
+            Self.guardMediaPorts(of: new, fastPath, log)
+        } catch {
+            log.write(.warning, "the datapath stays as it was: \(error)")
+        }
+        for (local, isInKernel) in flows.applyAgain() {
+            deliver(.flowApplied(local: local, inKernel: isInKernel))
         }
     }
 
@@ -313,9 +339,9 @@ package final class Daemon {
         for change in changes { log.write(.notice, "configuration: \(change)") }
         log.level = .init(new.log.level)
         for realm in new.realms {
-            // The engine knows nothing of interfaces and datapaths, so it cannot say this.
+            // The engine knows nothing of interfaces, so it cannot say this.
             guard let old = configuration.realm(named: realm.name),
-                old.interface != realm.interface || old.datapath != realm.datapath
+                old.interface != realm.interface
             else { continue }
             log.write(.warning, "realms.\(realm.name) changed: takes effect after a restart of cressetd")
         }
@@ -323,6 +349,7 @@ package final class Daemon {
         if new.calls.mediaFlowCountMax > configuration.calls.mediaFlowCountMax {
             log.write(.warning, "calls.maximum: the kernel's flow table grows with a restart of cressetd only")
         }
+        changeDatapath(to: new)
         engine.reconfigure(CallEngineSettings(new), at: Clock.monotonic)
         let receptionChanged = configuration.signalling != new.signalling
         shield.reconfigure(new)
@@ -404,6 +431,9 @@ package final class Daemon {
                 ("media-send-failures", sockets.sendFailures), ("flow-refusals", flows.refusals),
                 ("flow-evictions", flows.evictionCount),
                 ("media-marking-failures", sockets.markingFailures),
+                ("media-filter-failures", sockets.filterFailures),
+                ("ring-lost", fastPath?.ringLosses.ringFull ?? 0),
+                ("ring-passed-lost", fastPath?.ringLosses.passed ?? 0),
             ])
     }
 }

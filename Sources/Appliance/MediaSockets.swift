@@ -1,3 +1,4 @@
+import FastPath
 import LinuxIO
 import Primitives
 
@@ -10,6 +11,11 @@ final class MediaSockets {
     private(set) var packetsForwarded: UInt64 = 0
     private(set) var sendFailures: UInt64 = 0
     private(set) var markingFailures: UInt64 = 0
+    /// Sockets that refused their filter, whose flows the rings therefore do not have.
+    private(set) var filterFailures: UInt64 = 0
+    /// `FastPath.takePassed`.
+    var takePassed: (_ body: (TransportAddress, TransportAddress, [UInt8]) -> Void) -> Void = { _ in }
+    private var passedToken: EventLoop.Token?
 
     private let loop: EventLoop
     private struct Entry {
@@ -58,6 +64,26 @@ final class MediaSockets {
         }
     }
 
+    /// Lets in only what the filter accepts; nil: everything. True also when nothing is bound there.
+    func setFilter(_ filter: PacketFilter?, of address: TransportAddress) -> Bool {
+        guard let socket = sockets[address]?.socket else { return true }
+        do throws(SystemCallError) {
+            try socket.setFilter(filter)
+            return true
+        } catch {
+            filterFailures += 1
+            return false
+        }
+    }
+
+    /// What a ring took but leaves to the socket arrives here as if the socket had heard it.
+    func watch(_ descriptor: CInt?) {
+        if let token = passedToken { loop.unregister(token) }
+        passedToken = descriptor.flatMap { descriptor in
+            try? loop.register(descriptor, .readable) { [unowned self] _ in takePassed(onDatagram) }
+        }
+    }
+
     /// Sends from one of our ports; what cannot be sent is counted, as media is worth nothing later.
     func forward(_ bytes: [UInt8], from local: TransportAddress, to destination: TransportAddress) {
         guard let socket = sockets[local]?.socket else { return }
@@ -67,3 +93,5 @@ final class MediaSockets {
         }
     }
 }
+
+extension MediaSockets: FastPathSockets {}

@@ -109,12 +109,13 @@ static int set_up(const struct packet_ring_options *options, struct packet_ring 
 	ring->slot_mask = options->slot_count - 1;
 	ring->has_virtio_header = options->has_virtio_header;
 	*call = "bind";
-	if ((error = bind_to_interface(descriptor, options->interface_index, ETH_P_ALL)))
+	if ((error = bind_to_interface(descriptor, options->interface_index,
+				       options->protocol ? options->protocol : ETH_P_ALL)))
 		return error;
-	if ((error = require_ethernet(descriptor)))
+	if (!options->allows_any_link && (error = require_ethernet(descriptor)))
 		return error;
 	*call = "PACKET_FANOUT";
-	if (options->fanout_group)
+	if (options->fanout_group || options->fanout_mode & PACKET_FANOUT_FLAG_UNIQUEID)
 		return set_flag(descriptor, PACKET_FANOUT, options->fanout_group | options->fanout_mode << 16);
 	return 0;
 }

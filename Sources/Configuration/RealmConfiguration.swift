@@ -5,7 +5,7 @@ package struct RealmConfiguration: Equatable, Sendable {
     package enum Transport: String, CaseIterable, Sendable { case udp, tcp }
 
     /// How media of this realm is forwarded; `off` leaves it to the sockets in user space.
-    package enum Datapath: String, CaseIterable, Sendable { case auto, xdp, tc, off }
+    package enum Datapath: String, CaseIterable, Sendable { case auto, xdp, tc, ring, off }
 
     /// Where phones register, or where carriers are.
     package enum Role: String, CaseIterable, Sendable { case stations, trunks }

@@ -29,12 +29,18 @@ struct Attacher {
         case filter(UInt32)
     }
 
+    /// For the BPF program.
     private(set) var candidates: [Candidate] = []
+    /// For rings, with the reason.
+    private(set) var ringCandidates: [(candidate: Candidate, reason: String)] = []
     private(set) var attachments: [FastPathAttachment] = []
     private(set) var holds: [Hold] = []
     private let ingress: FastPath.Ingress
 
-    init(_ interfaces: [FastPathInterface], ingress: FastPath.Ingress) throws(FastPathError) {
+    /// `ours`: interfaces whose classic filter is in use.
+    init(
+        _ interfaces: [FastPathInterface], ingress: FastPath.Ingress, ours: Set<UInt32> = []
+    ) throws(FastPathError) {
         self.ingress = ingress
         for interface in interfaces {
             var facts = relay_interface_facts()
@@ -43,20 +49,28 @@ struct Attacher {
                 throw FastPathError(call: "if_nametoindex", object: interface.name, code: result)
             }
             // Whatever mode follows, a filter left by a process that was killed must not stand in the way.
-            _ = relay_clsact_detach(facts.index)
-            if interface.mode == .off {
-                note(interface.name, .none, "switched off by the configuration")
-            } else if !facts.is_ethernet {
-                note(interface.name, .none, "not an Ethernet interface: its media goes through sockets")
-            } else {
-                candidates.append(Candidate(interface: interface, facts: facts))
+            if !ours.contains(facts.index) { _ = relay_clsact_detach(facts.index) }
+            let candidate = Candidate(interface: interface, facts: facts)
+            switch interface.mode {
+            case .off: note(interface.name, .none, "switched off by the configuration")
+            case .ring: ringCandidates.append((candidate, "configured"))
+            case .auto, .xdp, .tc:
+                if facts.is_ethernet {
+                    candidates.append(candidate)
+                } else {
+                    ringCandidates.append((candidate, "not an Ethernet interface"))
+                }
             }
         }
     }
 
-    /// Rows for the program: where packets leave, and where else they arrive.
+    /// Rows for the program: where packets leave, and where else they arrive. An interface with a ring is a way out as
+    /// any other.
     var rows: [(name: String, row: relay_interface)] {
         var rows = candidates.map { (name: $0.interface.name, row: $0.row) }
+        rows += ringCandidates.lazy.map(\.candidate).filter(\.facts.is_ethernet).map {
+            (name: $0.interface.name, row: $0.row)
+        }
         for candidate in candidates where !rows.contains(where: { $0.row.index == candidate.xdpIndex }) {
             rows.append(
                 (candidate.xdpName, relay_interface(index: candidate.xdpIndex, transmit_index: 0, vlan: 0, zero: 0)))
@@ -64,9 +78,29 @@ struct Attacher {
         return rows
     }
 
+    /// Rows for the rings: all interfaces, each as it is.
+    var ringRows: [(name: String, row: relay_interface)] {
+        (candidates + ringCandidates.map(\.candidate)).map { (name: $0.interface.name, row: RingEngine.row($0.facts)) }
+    }
+
+    /// The BPF program is out of the question: rings do its work.
+    mutating func replaceProgramByRings(because reason: String) {
+        ringCandidates += candidates.map { ($0, reason) }
+        candidates = []
+    }
+
+    /// Whoever takes them is their owner.
+    mutating func takeHolds() -> [Hold] {
+        defer { holds = [] }
+        return holds
+    }
+
     mutating func attach(_ program: RelayProgram) {
         guard !candidates.isEmpty else { return }
-        if let obstacle = candidates.lazy.compactMap(Self.obstacleToXDP).first ?? attachXDP(program.xdp) {
+        if let other = ringCandidates.first {
+            let name = other.candidate.interface.name
+            attachTC(program.tc, because: "\(name) has a ring, which takes no frames from XDP")
+        } else if let obstacle = candidates.lazy.compactMap(Self.obstacleToXDP).first ?? attachXDP(program.xdp) {
             attachTC(program.tc, because: obstacle)
         }
     }
@@ -75,7 +109,7 @@ struct Attacher {
     private static func obstacleToXDP(_ candidate: Candidate) -> String? {
         let name = candidate.interface.name
         switch candidate.interface.mode {
-        case .tc, .off: return "\(name) is configured for TC, and all interfaces share one mode"
+        case .tc, .ring, .off: return "\(name) is configured for TC, and all interfaces share one mode"
         case .xdp: return nil
         case .auto: break
         }
@@ -139,12 +173,13 @@ struct Attacher {
             if result >= 0 {
                 note(candidate.interface.name, .tc, "\(hook): \(obstacle)")
             } else {
-                note(candidate.interface.name, .none, "\(hook): \(errnoText(-result)); \(obstacle)")
+                ringCandidates.append((candidate, "\(hook): \(errnoText(-result)); \(obstacle)"))
+                candidates.removeAll { $0.facts.index == index }
             }
         }
     }
 
-    private mutating func note(_ name: String, _ mode: FastPathAttachment.Mode, _ reason: String) {
+    mutating func note(_ name: String, _ mode: FastPathAttachment.Mode, _ reason: String) {
         attachments.append(FastPathAttachment(interface: name, mode: mode, reason: reason))
     }
 }

@@ -3,13 +3,19 @@ import Glibc
 import MediaFormats
 import Primitives
 
-/// The kernel's share of the media: applies flows to the BPF program on a set of interfaces and reads its counters.
+/// The fast path of the media: applies flows to the BPF program, or to rings, on a set of interfaces and reads their
+/// counters.
 ///
 /// Belongs to one thread. Everything in the kernel ends with this object and with the process (on kernels before 6.6
 /// a killed process leaves a classic filter behind, which the next start removes). Create,
 /// use and detach it in one network namespace.
+///
+/// This file is the BPF engine; which engine gets what is in `FastPath+Engines.swift`.
 package final class FastPath {
     enum Limits {
+        /// Packets for sockets taken at once; then others have their turn.
+        static let passedBatchCount = 64
+        static let reasonCharacterCount = 300
         /// Beyond it `init` throws E2BIG.
         static let interfaceCountMax = Int(RELAY_INTERFACE_COUNT_MAX)
         static let flowCountMax = 1 << 20
@@ -18,12 +24,30 @@ package final class FastPath {
     }
 
     /// One per interface asked for: what is attached and why.
-    package private(set) var attachments: [FastPathAttachment]
+    package internal(set) var attachments: [FastPathAttachment] = []
 
-    /// nil if no interface is to be attached.
-    let program: RelayProgram?
-    private var holds: [Attacher.Hold]
-    private let rowNames: [String]
+    /// nil before an interface needs it.
+    var program: RelayProgram?
+    var holds: [Attacher.Hold] = []
+    var rowNames: [String] = []
+    /// nil before an interface or a flow needs it.
+    var ring: RingEngine?
+    var served: [TransportAddress: Served] = [:]
+    /// What rings had counted that are closed, by interface.
+    var retired: [String: FastPathOutcomes] = [:]
+    var guardedRanges: [relay_guarded_range] = []
+    var configured: [FastPathInterface] = []
+    var attacher: Attacher?
+    /// Interfaces with rings by configuration, by index; others have them for single flows.
+    var ringInterfaces = Set<UInt32>()
+    let flowCountMax: Int
+    let ingress: Ingress
+
+    /// The sockets behind the flows; rings need their help.
+    package weak var sockets: (any FastPathSockets)? {
+        didSet { if let ring { sockets?.watch(ring.descriptor) } }
+    }
+
     private let routeLookupV4 = RouteLookup(.v4)
     private let routeLookupV6 = RouteLookup(.v6)
     private var generation: UInt32 = 0
@@ -45,34 +69,15 @@ package final class FastPath {
         case filter
     }
 
-    /// Loads and attaches. Throws if the kernel refuses the program as such; a single interface that refuses is
-    /// reported in `attachments`. In either case the socket path can do the work.
+    /// Loads and attaches. Throws if an interface does not exist; what the kernel refuses is reported in `attachments`.
+    /// In either case the socket path can do the work.
     package init(
         interfaces: [FastPathInterface], flowCountMax: Int = 4096, ingress: Ingress = .linkOrFilter
     ) throws(FastPathError) {
         precondition((1...Limits.flowCountMax).contains(flowCountMax), "the flow table holds 1 to 2^20 flows")
-        var attacher = try Attacher(interfaces, ingress: ingress)
-        let rows = attacher.rows
-        guard rows.count <= Limits.interfaceCountMax else {
-            throw FastPathError(
-                call: "FastPath", object: "\(rows.count) interfaces", code: E2BIG,
-                detail: "at most \(Limits.interfaceCountMax)")
-        }
-        rowNames = rows.map(\.name)
-        if rows.isEmpty {
-            program = nil
-        } else {
-            try routeLookupV4.permit()
-            try routeLookupV6.permit()
-            let program = try RelayProgram(flowCountMax: flowCountMax)
-            try program.setInterfaces(rows.map(\.row))
-            attacher.attach(program)
-            self.program = program
-            for index in 0..<UInt32(flowCountMax) { freeIndices.append(index) }
-        }
-        holds = attacher.holds
-        let attached = attacher.attachments
-        attachments = interfaces.compactMap { interface in attached.first { $0.interface == interface.name } }
+        self.flowCountMax = flowCountMax
+        self.ingress = ingress
+        try reconfigure(interfaces)
     }
 
     deinit {
@@ -80,16 +85,29 @@ package final class FastPath {
         if let tapBuffer { close(tapBuffer.descriptor) }
     }
 
-    /// From now on packets of this flow are relayed as it says. An existing flow with the same key is replaced at
-    /// once, and its counters continue. When the answer is `.unsupported` the key has no flow in the kernel.
-    /// In a full table the flow of an emergency call takes the place of the youngest ordinary one (`evictions`).
-    package func apply(_ flow: MediaFlow) throws(FastPathError) -> FastPathResult {
-        guard let program, !holds.isEmpty else { return .unsupported(.notAttached) }
+    /// Loads the program and gives it its interfaces.
+    func load(_ rows: [(name: String, row: relay_interface)]) throws(FastPathError) {
+        try routeLookupV4.permit()
+        try routeLookupV6.permit()
+        let program: RelayProgram
+        if let loaded = self.program {
+            program = loaded
+        } else {
+            program = try RelayProgram(flowCountMax: flowCountMax)
+            for index in 0..<UInt32(flowCountMax) { freeIndices.append(index) }
+        }
+        try program.setInterfaces(rows.inSlots(of: &rowNames))
+        self.program = program
+    }
+
+    /// `apply`, for the program alone.
+    func applyToProgram(_ flow: MediaFlow) throws(FastPathError) -> FastPathResult {
+        guard let program else { return .unsupported(.notAttached) }
         if let obstacle = relay_flow.obstacle(to: flow) {
-            remove(flow.local)
+            removeFromProgram(flow.local)
             return .unsupported(obstacle)
         }
-        generation = generation == .max ? 1 : generation + 1
+        let generation = nextGeneration()
         if let index = counterIndices[flow.local] {
             ages.note(flow)
             try program.update(
@@ -125,9 +143,14 @@ package final class FastPath {
         return freeIndices.popFirst()
     }
 
-    /// Packets to this key go up to the socket from now on. Returns the last counters; nil if there was no flow.
+    func nextGeneration() -> UInt32 {
+        generation = generation == .max ? 1 : generation + 1
+        return generation
+    }
+
+    /// `remove`, for the program alone.
     @discardableResult
-    package func remove(_ local: TransportAddress) -> MediaFlowCounters? {
+    func removeFromProgram(_ local: TransportAddress) -> MediaFlowCounters? {
         guard let index = counterIndices.removeValue(forKey: local) else { return nil }
         ages.remove(local)
         _ = program?.remove(relay_flow_key(local))
@@ -135,8 +158,8 @@ package final class FastPath {
         return counters(at: index)
     }
 
-    /// nil if there is no such flow.
-    package func counters(for local: TransportAddress) -> MediaFlowCounters? {
+    /// `counters(for:)`, of the program alone.
+    func programCounters(for local: TransportAddress) -> MediaFlowCounters? {
         counterIndices[local].map(counters(at:))
     }
 
@@ -146,53 +169,39 @@ package final class FastPath {
     package func guardPorts(
         _ ranges: [(address: IPAddress, ports: ClosedRange<UInt16>)]
     ) throws(FastPathError) -> FastPathResult {
-        guard let program, !holds.isEmpty else { return .unsupported(.notAttached) }
         guard ranges.count <= Limits.guardedRangeCountMax else { return .unsupported(.tableFull) }
         guard ranges.allSatisfy({ !$0.address.isUnspecified && !$0.address.isMulticast }) else {
             return .unsupported(.address)
         }
-        try program.setGuardedRanges(ranges.map { relay_guarded_range($0.address, $0.ports) })
+        guardedRanges = ranges.map { relay_guarded_range($0.address, $0.ports) }
+        // A ring cannot keep a port silent, but takes only what goes to these.
+        try ring?.setPorts(guardedRanges)
+        guard let program, !holds.isEmpty else { return .unsupported(.notAttached) }
+        try program.setGuardedRanges(guardedRanges)
         return .applied
     }
 
     /// Whether packets pass the program anywhere.
     var isAttached: Bool { !holds.isEmpty }
 
-    /// How many flows the kernel has.
-    package var flowCount: Int { counterIndices.count }
-
-    package func totals() -> FastPathTotals {
-        var totals = FastPathTotals()
+    func programTotals() -> [String: FastPathOutcomes] {
+        var totals: [String: FastPathOutcomes] = [:]
         for (slot, name) in rowNames.enumerated() {
-            var outcomes = FastPathOutcomes()
-            for share in program?.totals(at: UInt32(slot)) ?? [] {
-                withUnsafeBytes(of: share.outcomes) { counts in  // borrowed for the loop only
-                    for (index, path) in FastPathOutcomes.inMapOrder.enumerated() {
-                        outcomes[keyPath: path] &+= counts.loadUnaligned(fromByteOffset: index * 8, as: UInt64.self)
-                    }
-                }
-            }
-            totals.interfaces[name] = outcomes
+            let shares = program?.totals(at: UInt32(slot)) ?? []
+            totals[name] = shares.reduce(into: FastPathOutcomes()) { $0 += FastPathOutcomes($1) }
         }
         return totals
     }
 
-    /// Takes the program off all interfaces; flows end, counters stay readable. Safe to call again.
-    package func detach() {
+    /// Takes the program off its interfaces.
+    func release(_ holds: [Attacher.Hold]) {
         for case .filter(let index) in holds { _ = relay_clsact_detach(index) }
-        holds = []
-        attachments = attachments.map { .init(interface: $0.interface, mode: .none, reason: "detached") }
     }
 
     private func counters(at index: UInt32) -> MediaFlowCounters {
         guard let program else { return MediaFlowCounters() }
         var counters = program.counters(at: index).reduce(MediaFlowCounters()) { sum, share in
-            sum
-                + MediaFlowCounters(
-                    packets: share.packets, bytes: share.bytes, wrongSource: share.wrong_source,
-                    malformed: share.malformed,
-                    lastArrival: share.last_arrival == 0
-                        ? nil : MonotonicTime(nanoseconds: Int64(truncatingIfNeeded: share.last_arrival)))
+            sum + MediaFlowCounters(share)
         }
         let quality = program.quality(at: index)
         counters.quality = MediaQuality(quality.stream)

@@ -1,12 +1,14 @@
 /// An interface the relay may use, and how the configuration wants it attached.
 package struct FastPathInterface: Hashable, Sendable {
     package enum Mode: String, Hashable, Sendable, CaseIterable {
-        /// Native XDP where every interface of the set has it and delivery is certain, else TC ingress.
+        /// Native XDP where every interface of the set has it and delivery is certain, else TC ingress, else rings.
         case auto
-        /// Native XDP, if every other interface agrees; else TC ingress with a reason.
+        /// Native XDP, if every other interface agrees; else as `auto`, with a reason.
         case xdp
-        /// TC ingress, and then for every interface of the set.
+        /// TC ingress, and then for every interface of the set but those with rings; else rings.
         case tc
+        /// AF_PACKET rings, relayed in user space.
+        case ring
         /// Not used: its media goes through sockets.
         case off
     }
@@ -23,7 +25,7 @@ package struct FastPathInterface: Hashable, Sendable {
 
 /// What became of an interface.
 package struct FastPathAttachment: Hashable, Sendable {
-    package enum Mode: String, Hashable, Sendable { case xdp, tc, none }
+    package enum Mode: String, Hashable, Sendable { case xdp, tc, ring, none }
 
     package var interface: String
     package var mode: Mode

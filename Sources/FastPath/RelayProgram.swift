@@ -47,28 +47,13 @@ final class RelayProgram {
     }
 
     func setInterfaces(_ rows: [relay_interface]) throws(FastPathError) {
-        var table = relay_interface_table()
-        table.count = UInt32(rows.count)
-        withUnsafeMutableBytes(of: &table.entries) { entries in  // borrowed for the copy only
-            for (index, row) in rows.enumerated() {
-                entries.storeBytes(
-                    of: row, toByteOffset: index * MemoryLayout<relay_interface>.stride, as: relay_interface.self)
-            }
-        }
+        var table = relay_interface_table(rows)
         var zero: UInt32 = 0
         try check(bpf_map_update_elem(program.interfaces, &zero, &table, UInt64(BPF_ANY)), "interfaces")
     }
 
     func setGuardedRanges(_ ranges: [relay_guarded_range]) throws(FastPathError) {
-        var table = relay_guarded_table()
-        table.count = UInt32(ranges.count)
-        withUnsafeMutableBytes(of: &table.entries) { entries in  // borrowed for the copy only
-            for (index, range) in ranges.enumerated() {
-                entries.storeBytes(
-                    of: range, toByteOffset: index * MemoryLayout<relay_guarded_range>.stride,
-                    as: relay_guarded_range.self)
-            }
-        }
+        var table = relay_guarded_table(ranges)
         var zero: UInt32 = 0
         try check(bpf_map_update_elem(program.guarded, &zero, &table, UInt64(BPF_ANY)), "guarded")
     }

@@ -224,16 +224,45 @@ struct ProcessTests {
         #expect(carrier.receive()?.bytes == Frame.rtp(sequence: 4))
     }
 
-    @Test("says which call failed when it has no capabilities")
+    @Test("says which calls failed when it has no capabilities")
     func unprivileged() throws {
         let topology = try Topology()
         try topology.fastPath(.tc).detach()  // has set what only root may set
-        let holder = try topology.box.run {
-            try ChildProcess(["/usr/bin/setpriv", "--bounding-set=-all", "--inh-caps=-all", Self.holder, "lan0=tc"])
+        let line = try startWithout("all", "lan0=auto", in: topology).lines.first ?? ""
+        #expect(line.hasPrefix("lan0 none socket(AF_PACKET) (lan0): Operation not permitted"), "\(line)")
+        #expect(line.contains("bpf_object__load (relay.bpf.o): Operation not permitted"), "\(line)")
+        #expect(line.contains("CAP_BPF") && line.contains("CAP_NET_RAW"), "\(line)")
+    }
+
+    /// As in a container that may not load BPF, or on a kernel that refuses the program.
+    @Test("takes rings where it may not load the program, and says why", arguments: ["auto", "tc", "xdp"])
+    func withoutBPF(_ mode: String) throws {
+        let topology = try Topology()
+        let ends = Topology.Ends(.v4)
+        let phone = try topology.phone.run { try UDPSocket(ends.phone) }
+        let carrier = try topology.carrier.run { try UDPSocket(ends.carrier) }
+        try topology.fastPath(.tc).detach()  // has set what only root may set
+        let (holder, lines) = try startWithout(
+            "bpf,-perfmon,-sys_admin", "lan0=\(mode)", "wan0=\(mode)",
+            "\(ends.boxLAN),\(ends.phone),\(ends.boxWAN),\(ends.carrier)", in: topology)
+        try #require(lines.count == 2, "\(lines)")
+        for line in lines {
+            #expect(line.contains(" ring AF_PACKET ring: the BPF program cannot be used: bpf_object__load"), "\(line)")
         }
-        let (status, output) = holder.wait()
-        #expect(status != 0)
-        #expect(output.contains("bpf_object__load (relay.bpf.o): Operation not permitted"), "\(output)")
-        #expect(output.contains("CAP_BPF"), "\(output)")
+        try phone.send(Frame.rtp(sequence: 1), to: ends.boxLAN)
+        #expect(carrier.receive()?.bytes == Frame.rtp(sequence: 1))
+        holder.kill()
+    }
+
+    private func startWithout(
+        _ capabilities: String, _ arguments: String..., in topology: Topology
+    ) throws -> (holder: ChildProcess, lines: [String]) {
+        let holder = try topology.box.run {
+            try ChildProcess(
+                ["/usr/bin/setpriv", "--bounding-set=-\(capabilities)", "--inh-caps=-all", Self.holder] + arguments)
+        }
+        var lines: [String] = []
+        while let line = holder.readLine(), line != "ready" { lines.append(line) }
+        return (holder, lines)
     }
 }

@@ -10,8 +10,12 @@ import Testing
 /// with checksums computed over the whole packet.
 @Suite("Relay program, packet by packet", .serialized, .enabled(if: isRoot, "BPF needs root"))
 struct FixtureTests {
-    enum Hook: String, Sendable, CaseIterable { case xdp, tc }
-    enum End: Sendable { case relayed, passed, dropped }
+    /// `ring` is the same core in user space: it sees frames, as XDP does.
+    enum Hook: String, Sendable, CaseIterable {
+        case xdp, tc, ring
+        static let programs: [Hook] = [.xdp, .tc]
+    }
+    enum End: Hashable, Sendable { case relayed, passed, dropped }
 
     /// What is counted at the interface.
     enum Outcome: Sendable {
@@ -37,7 +41,7 @@ struct FixtureTests {
     struct Fixture: Sendable {
         var name: String
         var families: [IPAddress.Family] = [.v4, .v6]
-        var hooks: [Hook] = [.xdp, .tc]
+        var hooks = Hook.allCases
         /// Changes the flow phone → carrier.
         var flow: @Sendable (inout MediaFlow) -> Void = { _ in }
         /// Changes the packet of that flow.
@@ -133,7 +137,7 @@ struct FixtureTests {
                 $0.checksum = .zero
             }, output: { $0.trafficClass = 0xFE }),
         Fixture(
-            name: "class set, mapped, tag out", hooks: [.xdp],
+            name: "class set, mapped, tag out", hooks: [.xdp, .ring],
             flow: {
                 mapping(&$0)
                 $0.trafficClass = .set(.classSelector3)
@@ -151,18 +155,18 @@ struct FixtureTests {
         // A frame says nothing of its checksum: where it looks unfinished it is made anew. A buffer says it, and the
         // live tests see it done; here the helper takes it for finished, and rightly leaves it as wrong as it was.
         Fixture(
-            name: "unfinished", hooks: [.xdp], input: { $0.checksum = .unfinished },
+            name: "unfinished", hooks: [.xdp, .ring], input: { $0.checksum = .unfinished },
             output: {
                 $0.checksum = .finished
             }),
         Fixture(
-            name: "unfinished, odd", hooks: [.xdp],
+            name: "unfinished, odd", hooks: [.xdp, .ring],
             input: {
                 $0.payload = Frame.rtp(speech: 33)
                 $0.checksum = .unfinished
             }, output: { $0.checksum = .finished }),
         Fixture(
-            name: "unfinished, mapped", hooks: [.xdp], flow: mapping,
+            name: "unfinished, mapped", hooks: [.xdp, .ring], flow: mapping,
             input: {
                 $0.payload = Frame.rtp(type: 96)
                 $0.checksum = .unfinished
@@ -172,25 +176,25 @@ struct FixtureTests {
                 $0.checksum = .finished
             }),
         Fixture(
-            name: "unfinished, 1440 bytes", hooks: [.xdp],
+            name: "unfinished, 1440 bytes", hooks: [.xdp, .ring],
             input: {
                 $0.payload = Frame.rtp(speech: 1428)
                 $0.checksum = .unfinished
             }, output: { $0.checksum = .finished }),
 
         // Tags, as XDP sees them
-        Fixture(name: "tag out", hooks: [.xdp], output: { $0.tags = [20] }, egressTag: 20),
-        Fixture(name: "tag in", hooks: [.xdp], input: { $0.tags = [10] }, output: { $0.tags = [] }),
+        Fixture(name: "tag out", hooks: [.xdp, .ring], output: { $0.tags = [20] }, egressTag: 20),
+        Fixture(name: "tag in", hooks: [.xdp, .ring], input: { $0.tags = [10] }, output: { $0.tags = [] }),
         Fixture(
-            name: "tag in and out, priority kept", hooks: [.xdp], input: { $0.tags = [0xA00A] },
+            name: "tag in and out, priority kept", hooks: [.xdp, .ring], input: { $0.tags = [0xA00A] },
             output: {
                 $0.tags = [0xA014]
             }, egressTag: 20),
         Fixture(
-            name: "tag in and out, hairpin", hooks: [.xdp], input: { $0.tags = [10] }, output: { $0.tags = [20] },
-            egressTag: 20, hairpin: true),
+            name: "tag in and out, hairpin", hooks: [.xdp, .ring], input: { $0.tags = [10] },
+            output: { $0.tags = [20] }, egressTag: 20, hairpin: true),
         Fixture(
-            name: "tag in, unfinished", hooks: [.xdp],
+            name: "tag in, unfinished", hooks: [.xdp, .ring],
             input: {
                 $0.tags = [10]
                 $0.checksum = .unfinished
@@ -200,12 +204,12 @@ struct FixtureTests {
                 $0.checksum = .finished
             }),
         Fixture(
-            name: "tag out, mapped", hooks: [.xdp], flow: mapping, input: { $0.payload = Frame.rtp(type: 96) },
+            name: "tag out, mapped", hooks: [.xdp, .ring], flow: mapping, input: { $0.payload = Frame.rtp(type: 96) },
             output: {
                 $0.tags = [4094]
                 $0.payload = Frame.rtp(type: 101)
             }, egressTag: 4094),
-        Fixture(name: "two tags", hooks: [.xdp], input: { $0.tags = [10, 11] }, end: .passed, outcome: nil),
+        Fixture(name: "two tags", hooks: [.xdp, .ring], input: { $0.tags = [10, 11] }, end: .passed, outcome: nil),
 
         // From one family to the other
         Fixture(name: "translated", translated: true),
@@ -230,10 +234,10 @@ struct FixtureTests {
             name: "translated, damaged checksum stays damaged", input: { $0.checksum = .damaged(by: 0x1234) },
             translated: true),
         Fixture(
-            name: "translated, no checksum: made in a frame", families: [.v4], hooks: [.xdp],
+            name: "translated, no checksum: made in a frame", families: [.v4], hooks: [.xdp, .ring],
             input: { $0.checksum = .zero }, output: { $0.checksum = .finished }, translated: true),
         Fixture(
-            name: "translated, no checksum, odd, mapped", families: [.v4], hooks: [.xdp], flow: mapping,
+            name: "translated, no checksum, odd, mapped", families: [.v4], hooks: [.xdp, .ring], flow: mapping,
             input: {
                 $0.payload = Frame.rtp(type: 96, speech: 33)
                 $0.checksum = .zero
@@ -246,15 +250,16 @@ struct FixtureTests {
             name: "translated, no checksum: not in a buffer", families: [.v4], hooks: [.tc],
             input: { $0.checksum = .zero }, translated: true, end: .passed, outcome: .passedUnusual),
         Fixture(
-            name: "translated, unfinished", hooks: [.xdp], input: { $0.checksum = .unfinished },
+            name: "translated, unfinished", hooks: [.xdp, .ring], input: { $0.checksum = .unfinished },
             output: { $0.checksum = .finished }, translated: true),
         Fixture(
-            name: "translated, tag in", hooks: [.xdp], input: { $0.tags = [10] }, output: { $0.tags = [] },
+            name: "translated, tag in", hooks: [.xdp, .ring], input: { $0.tags = [10] }, output: { $0.tags = [] },
             translated: true),
         Fixture(
-            name: "translated, tag out", hooks: [.xdp], output: { $0.tags = [20] }, egressTag: 20, translated: true),
+            name: "translated, tag out", hooks: [.xdp, .ring], output: { $0.tags = [20] }, egressTag: 20,
+            translated: true),
         Fixture(
-            name: "translated, tag in and out, padded", hooks: [.xdp],
+            name: "translated, tag in and out, padded", hooks: [.xdp, .ring],
             input: {
                 $0.tags = [0xA00A]
                 $0.payload = Frame.rtp(speech: 0)
@@ -378,30 +383,12 @@ struct FixtureTests {
         }
     }
 
-    /// One network and one program for all cases: they run one after the other.
-    struct Bench {
-        let topology: Topology
-        let fastPath: FastPath
-        let lan0: UInt32
-        let wan0: UInt32
-
-        init() throws {
-            topology = try Topology()
-            fastPath = try topology.fastPath(.xdp)
-            guard fastPath.attachments.allSatisfy({ $0.mode == .xdp }) else {
-                throw SetupError("\(fastPath.attachments)")  // frames need a queue that knows XDP
-            }
-            (lan0, wan0) = (try topology.index("lan0"), try topology.index("wan0"))
-        }
-    }
-
     nonisolated(unsafe) static let bench = Result { try Bench() }
 
     @Test("relays, passes or drops, byte for byte", arguments: cases)
     func fixture(_ sample: Case) throws {
         let bench = try Self.bench.get()
-        let (fixture, fastPath) = (sample.fixture, bench.fastPath)
-        let program = try #require(fastPath.program)
+        let fixture = sample.fixture
         let ends = Topology.Ends(sample.family)
 
         var rows = [relay_interface(index: bench.lan0, transmit_index: bench.lan0, vlan: fixture.egressTag, zero: 0)]
@@ -409,7 +396,7 @@ struct FixtureTests {
             rows.append(
                 relay_interface(index: bench.wan0, transmit_index: bench.wan0, vlan: fixture.egressTag, zero: 0))
         }
-        try program.setInterfaces(rows)
+        try bench.setRows(rows)
         var flow = ends.outward
         if fixture.hairpin {
             flow.rewrittenSource = .init(ends.boxLAN.address, 20002)
@@ -420,9 +407,9 @@ struct FixtureTests {
             (flow.rewrittenSource, flow.rewrittenDestination) = (other.boxWAN, other.carrier)
         }
         fixture.flow(&flow)
-        #expect(try bench.topology.apply(flow, to: fastPath) == .applied)
-        defer { fastPath.remove(flow.local) }
-        let totalsBefore = fastPath.totals().interfaces["lan0"] ?? FastPathOutcomes()
+        #expect(try bench.apply(flow, to: sample.hook) == .applied)
+        defer { bench.remove(flow.local) }
+        let totalsBefore = bench.totals(of: sample.hook)
 
         var input = Frame(
             destinationMAC: Topology.lan0, sourceMAC: Topology.lan, source: ends.phone, destination: ends.boxLAN,
@@ -440,26 +427,8 @@ struct FixtureTests {
         fixture.output(&expected)
 
         let packet = input.bytes
-        var output = [UInt8](repeating: 0, count: 2048)
-        var result = relay_run_result()
-        let code = try bench.topology.box.run {
-            relay_run(
-                sample.hook == .xdp ? program.xdp : program.tc, sample.hook == .xdp, bench.lan0, 1, packet,
-                UInt32(packet.count), &output, UInt32(output.count), &result)
-        }
-        try #require(code == 0, "\(String(cString: strerror(-code)))")
-        output.removeLast(output.count - Int(result.byte_count))
-
-        let action: UInt32 =
-            switch (fixture.end, sample.hook) {
-            case (.relayed, .xdp): XDP_REDIRECT.rawValue
-            case (.relayed, .tc): 7  // TC_ACT_REDIRECT
-            case (.passed, .xdp): XDP_PASS.rawValue
-            case (.passed, .tc): UInt32.max  // TC_ACT_UNSPEC: on to the next filter
-            case (.dropped, .xdp): XDP_DROP.rawValue
-            case (.dropped, .tc): 2  // TC_ACT_SHOT
-            }
-        #expect(result.action == action)
+        let (end, output) = try bench.run(packet, sample.hook)
+        #expect(end == fixture.end)
         switch fixture.end {
         case .relayed: #expect(output == expected.bytes)
         case .passed: #expect(output == packet)
@@ -472,14 +441,14 @@ struct FixtureTests {
     private func expectCounters(
         _ sample: Case, _ flow: MediaFlow, payloadByteCount: Int, _ totalsBefore: FastPathOutcomes
     ) throws {
-        let fastPath = try Self.bench.get().fastPath
+        let bench = try Self.bench.get()
         var totals = totalsBefore
         if let outcome = sample.fixture.outcome {
             totals[keyPath: outcome.path] += 1
         }
-        #expect(fastPath.totals().interfaces["lan0"] == totals)
+        #expect(bench.totals(of: sample.hook) == totals)
 
-        var counters = try #require(fastPath.counters(for: flow.local))
+        var counters = try #require(bench.counters(of: flow.local, sample.hook))
         if sample.fixture.end == .relayed {
             var now = timespec()
             clock_gettime(CLOCK_MONOTONIC, &now)

@@ -20,7 +20,7 @@ struct GuardTests {
     struct Fixture: Sendable {
         var name: String
         var families: [IPAddress.Family] = [.v4, .v6]
-        var hooks = FixtureTests.Hook.allCases
+        var hooks = FixtureTests.Hook.programs
         /// Changes a packet to the first guarded port of the LAN, which is closed.
         var input: @Sendable (inout Frame) -> Void = { _ in }
         var socket: Socket?
@@ -138,7 +138,7 @@ struct GuardTests {
         }
     }
 
-    @Test("takes sixteen ranges, refuses a seventeenth, and replaces them all", arguments: FixtureTests.Hook.allCases)
+    @Test("takes sixteen ranges, refuses a seventeenth, and replaces them all", arguments: FixtureTests.Hook.programs)
     func limits(_ hook: FixtureTests.Hook) throws {
         let bench = try Self.bench.get()
         let ends = Topology.Ends(.v4)
@@ -171,7 +171,7 @@ struct GuardTests {
         var testDescription: String { "\(path), \(family)" }
     }
 
-    static let live: [Live] = LiveTests.Path.allCases.flatMap { path in
+    static let live: [Live] = LiveTests.Path.programs.flatMap { path in
         IPAddress.Family.allCases.map { Live(path: path, family: $0) }
     }
 

@@ -11,7 +11,10 @@ import Testing
 /// Real sockets in three namespaces: every datagram arrives once, whole, with a checksum the receiver accepts.
 @Suite("Relay in namespaces", .serialized, .enabled(if: isRoot, "namespaces need root"))
 struct LiveTests {
-    enum Path: String, Sendable, CaseIterable { case xdp, tcx, clsact }
+    enum Path: String, Sendable, CaseIterable {
+        case xdp, tcx, clsact, ring
+        static let programs: [Path] = [.xdp, .tcx, .clsact]
+    }
     enum SenderChecksum: String, Sendable, CaseIterable {
         /// Left to the device, and no device on the way finishes it, as between containers.
         case unfinished
@@ -45,15 +48,21 @@ struct LiveTests {
 
     static func start(_ path: Path, _ topology: Topology) throws -> FastPath {
         if path == .xdp { try topology.letPeersTakeFrames() }
-        let fastPath = try topology.fastPath(
-            path == .xdp ? .xdp : .tc, ingress: path == .clsact ? .filter : .linkOrFilter)
-        #expect(fastPath.attachments.map(\.mode) == (path == .xdp ? [.xdp, .xdp] : [.tc, .tc]))
+        let (wanted, expected): (FastPathInterface.Mode, FastPathAttachment.Mode) =
+            switch path {
+            case .xdp: (.xdp, .xdp)
+            case .tcx, .clsact: (.tc, .tc)
+            case .ring: (.ring, .ring)
+            }
+        let fastPath = try topology.fastPath(wanted, ingress: path == .clsact ? .filter : .linkOrFilter)
+        #expect(fastPath.attachments.map(\.mode) == [expected, expected])
         return fastPath
     }
 
     /// Sizes odd and even, from the smallest packet to the largest.
-    static func packet(_ index: Int, type: UInt8, family: IPAddress.Family) -> [UInt8] {
-        let largest = family == .v4 ? 1472 : 1452
+    static func packet(_ index: Int, type: UInt8, family: IPAddress.Family, _ path: Path) -> [UInt8] {
+        // Of IPv6, rings take what nobody sends in fragments.
+        let largest = family == .v4 ? 1472 : path == .ring ? 1232 : 1452
         let speech = [0, 1, 2, 3, 20, 33, 160, 161, 240, 959, largest - 13, largest - 12][index % 12]
         return Frame.rtp(type: type, marker: index % 7 == 0, sequence: UInt16(index), speech: speech)
     }
@@ -65,6 +74,7 @@ struct LiveTests {
         let ends = Topology.Ends(
             sample.family, far: sample.isTranslated ? (sample.family == .v4 ? .v6 : .v4) : sample.family)
         let sizes: IPAddress.Family = sample.isTranslated ? .v6 : sample.family  // what fits both ways
+        let behind = try BoxSockets([ends.boxLAN, ends.boxWAN], in: topology, for: fastPath)
         var outward = ends.outward
         outward.payloadTypes = [.init(from: 96, to: 101)]
         #expect(try topology.apply(outward, to: fastPath) == .applied)
@@ -81,15 +91,14 @@ struct LiveTests {
         }
         let phone = try topology.phone.run { try UDPSocket(ends.phone) }
         let carrier = try topology.carrier.run { try UDPSocket(ends.carrier) }
-        let behind = try topology.box.run { [try UDPSocket(ends.boxLAN), try UDPSocket(ends.boxWAN)] }
         if sample.checksum == .none { [phone, carrier].forEach { $0.omitChecksum() } }
 
         let count = 240
         var byteCount = (outward: 0, inward: 0)
         for index in 0..<count {
             let (there, back) = (
-                Self.packet(index, type: index % 2 == 0 ? 96 : 8, family: sizes),
-                Self.packet(index + 5, type: 96, family: sizes)
+                Self.packet(index, type: index % 2 == 0 ? 96 : 8, family: sizes, sample.path),
+                Self.packet(index + 5, type: 96, family: sizes, sample.path)
             )
             try phone.send(there, to: ends.boxLAN)
             try carrier.send(back, to: ends.boxWAN)
@@ -105,9 +114,14 @@ struct LiveTests {
             #expect(answered.bytes == back)
             #expect(answered.source == ends.boxLAN)
         }
-        for socket in behind { #expect(socket.receive(waiting: false) == nil) }
+        for address in [ends.boxLAN, ends.boxWAN] { #expect(behind.receive(at: address, waiting: false) == nil) }
         for namespace in [topology.phone, topology.box, topology.carrier] {
-            #expect(try namespace.run { networkFaults() } == [:])
+            var faults = try namespace.run { networkFaults() }
+            if sample.path == .ring, namespace === topology.box {
+                // What a socket's filter refuses the stack counts so.
+                ["Udp:InErrors", "Udp6InErrors"].forEach { faults[$0] = nil }
+            }
+            #expect(faults == [:])
         }
         let counters = try #require(fastPath.remove(ends.boxLAN))
         #expect(counters.packets == UInt64(count))
@@ -127,11 +141,11 @@ struct LiveTests {
         let stranger = TransportAddress(ends.phone.address, 4444)
         let phone = try topology.phone.run { try UDPSocket(ends.phone) }
         let other = try topology.phone.run { try UDPSocket(stranger) }
-        let box = try topology.box.run { try UDPSocket(ends.boxLAN) }
+        let box = try BoxSockets([ends.boxLAN, ends.boxWAN], in: topology, for: fastPath)
         let carrier = try topology.carrier.run { try UDPSocket(ends.carrier) }
 
         try phone.send(Frame.rtp(sequence: 1), to: ends.boxLAN)
-        #expect(box.receive()?.bytes == Frame.rtp(sequence: 1), "no flow")
+        #expect(box.receive(at: ends.boxLAN)?.bytes == Frame.rtp(sequence: 1), "no flow")
         // What administrators of hosts that are no routers do; it must not stop the relay.
         try topology.box.run {
             for path in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
@@ -145,7 +159,7 @@ struct LiveTests {
         flow.wrongSource = .pass
         #expect(try topology.apply(flow, to: fastPath) == .applied)
         try other.send(Frame.rtp(sequence: 2), to: ends.boxLAN)
-        let learned = try #require(box.receive())
+        let learned = try #require(box.receive(at: ends.boxLAN))
         #expect(learned.source == stranger)
 
         flow.wrongSource = .drop
@@ -154,16 +168,15 @@ struct LiveTests {
         try phone.send([0x40], to: ends.boxLAN)
         try phone.send(Frame.rtp(sequence: 4), to: ends.boxLAN)
         #expect(carrier.receive()?.bytes == Frame.rtp(sequence: 4))
-        #expect(box.receive(waiting: false) == nil)
+        #expect(box.receive(at: ends.boxLAN, waiting: false) == nil)
 
         // The way out is unknown: the socket behind gets the packet as it was sent.
         try topology.box.ip("neigh del 198.51.100.10 dev wan0")
         usleep(300_000)  // what the program remembers of a next hop it forgets after a quarter of a second
         try phone.send(Frame.rtp(sequence: 5), to: ends.boxLAN)
-        #expect(box.receive()?.bytes == Frame.rtp(sequence: 5))
+        #expect(box.receive(at: ends.boxLAN)?.bytes == Frame.rtp(sequence: 5))
         // The socket path answers; the kernel resolves the neighbour, and the next packet is relayed again.
-        let boxWAN = try topology.box.run { try UDPSocket(ends.boxWAN) }
-        try boxWAN.send(Frame.rtp(sequence: 5), to: ends.carrier)
+        try box.send(Frame.rtp(sequence: 5), from: ends.boxWAN, to: ends.carrier)
         #expect(carrier.receive()?.bytes == Frame.rtp(sequence: 5))
         try phone.send(Frame.rtp(sequence: 6), to: ends.boxLAN)
         #expect(carrier.receive()?.bytes == Frame.rtp(sequence: 6))
@@ -176,7 +189,7 @@ struct LiveTests {
 
         fastPath.remove(ends.boxLAN)
         try phone.send(Frame.rtp(sequence: 7), to: ends.boxLAN)
-        #expect(box.receive()?.bytes == Frame.rtp(sequence: 7), "the flow is gone")
+        #expect(box.receive(at: ends.boxLAN)?.bytes == Frame.rtp(sequence: 7), "the flow is gone")
     }
 
     @Test("follows a replaced flow at once and a changed neighbour soon", arguments: Path.allCases)
@@ -224,7 +237,7 @@ struct LiveTests {
     static let tagged: [Tagged] = {
         let tags: [(UInt16?, UInt16?)] = [(nil, 20), (10, nil), (10, 20), (0xA00A, 0xA014)]
         var cases: [Tagged] = []
-        for path in Path.allCases {
+        for path in Path.programs {
             for family in IPAddress.Family.allCases {
                 cases += tags.map { Tagged(path: path, family: family, tagIn: $0.0, tagOut: $0.1) }
             }

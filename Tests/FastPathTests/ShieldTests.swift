@@ -117,7 +117,7 @@ struct ShieldTests {
     ]
 
     static let cases: [Case] = fixtures.flatMap { fixture in
-        fixture.families.flatMap { family in Hook.allCases.map { Case(fixture: fixture, family: family, hook: $0) } }
+        fixture.families.flatMap { family in Hook.programs.map { Case(fixture: fixture, family: family, hook: $0) } }
     }
 
     nonisolated(unsafe) static let bench = Result { try FixtureTests.Bench() }
@@ -182,7 +182,7 @@ struct ShieldTests {
         }
     }
 
-    @Test("of IPv6 fragments the first is counted, the others pass", arguments: Hook.allCases)
+    @Test("of IPv6 fragments the first is counted, the others pass", arguments: Hook.programs)
     func fragments(_ hook: Hook) throws {
         let bench = try Self.bench.get()
         #expect(try bench.fastPath.setShield(Self.rules(source: .init(perSecond: 1, burst: 1))) == .applied)
@@ -199,7 +199,7 @@ struct ShieldTests {
         #expect(try Self.run(fragment(1), hook, bench) == .passed)
     }
 
-    @Test("does nothing while it is switched off", arguments: Hook.allCases)
+    @Test("does nothing while it is switched off", arguments: Hook.programs)
     func off(_ hook: Hook) throws {
         let bench = try Self.bench.get()
         #expect(try bench.fastPath.setShield(nil) == .applied)
@@ -215,7 +215,7 @@ struct ShieldTests {
         "INVITE urn:service:sos SIP/2.0\r\n", "INVITE URN:SERVICE:SOS.fire SIP/2", "INVITE sips:112@box SIP/2.0\r\nVia",
     ].map { Array($0.utf8) }
 
-    @Test("whoever asks for help passes, blocked or not, whatever is exhausted", arguments: Hook.allCases)
+    @Test("whoever asks for help passes, blocked or not, whatever is exhausted", arguments: Hook.programs)
     func emergency(_ hook: Hook) throws {
         let bench = try Self.bench.get()
         let rules = Self.rules(source: .init(perSecond: 1, burst: 1))
@@ -241,7 +241,7 @@ struct ShieldTests {
                 }
             }
         }
-        guard hook == Hook.allCases.last else { return }
+        guard hook == Hook.programs.last else { return }
         // A forged flood of them has an end, too.
         var flood = Self.frame(.v4)
         flood.payload = Self.help[0]
@@ -256,7 +256,7 @@ struct ShieldTests {
 
     // MARK: Rates
 
-    @Test("a source has its burst, then its rate; another has its own", arguments: Hook.allCases)
+    @Test("a source has its burst, then its rate; another has its own", arguments: Hook.programs)
     func sourceRate(_ hook: Hook) throws {
         let bench = try Self.bench.get()
         // One token an hour: none comes back during the test.
@@ -282,7 +282,7 @@ struct ShieldTests {
         }
     }
 
-    @Test("new connections count as datagrams do; other segments do not", arguments: Hook.allCases)
+    @Test("new connections count as datagrams do; other segments do not", arguments: Hook.programs)
     func connections(_ hook: Hook) throws {
         let bench = try Self.bench.get()
         #expect(
@@ -300,7 +300,7 @@ struct ShieldTests {
         }
     }
 
-    @Test("unknown sources share a bucket, which stations and trunks do not touch", arguments: Hook.allCases)
+    @Test("unknown sources share a bucket, which stations and trunks do not touch", arguments: Hook.programs)
     func reserve(_ hook: Hook) throws {
         let bench = try Self.bench.get()
         let rules = Self.rules(
@@ -331,7 +331,7 @@ struct ShieldTests {
         }
     }
 
-    @Test("closed TCP ports are silent, open ones are not", arguments: Hook.allCases)
+    @Test("closed TCP ports are silent, open ones are not", arguments: Hook.programs)
     func silence(_ hook: Hook) throws {
         let bench = try Self.bench.get()
         #expect(try bench.fastPath.setShield(Self.rules()) == .applied)
@@ -344,7 +344,7 @@ struct ShieldTests {
         #expect(try Self.run(input.bytes(tcpFlags: 0x02), hook, bench) == .passed)
     }
 
-    @Test("blocks tell how much they stopped, and end", arguments: Hook.allCases)
+    @Test("blocks tell how much they stopped, and end", arguments: Hook.programs)
     func blocks(_ hook: Hook) throws {
         let bench = try Self.bench.get()
         #expect(try bench.fastPath.setShield(Self.rules()) == .applied)

@@ -148,7 +148,7 @@ struct TapTests {
         #expect(bench.fastPath.tapCounters.lost == 11)
     }
 
-    @Test("another process without privileges reads a call", arguments: LiveTests.Path.allCases)
+    @Test("another process without privileges reads a call", arguments: LiveTests.Path.programs)
     func otherProcess(_ path: LiveTests.Path) throws {
         let topology = try Topology()
         let fastPath = try LiveTests.start(path, topology)

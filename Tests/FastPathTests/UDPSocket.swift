@@ -4,7 +4,7 @@ import Primitives
 
 /// A bound UDP socket that waits at most a second; stays in the namespace it was made in.
 final class UDPSocket {
-    private let descriptor: CInt
+    let descriptor: CInt
     private let family: IPAddress.Family
 
     init(_ local: TransportAddress) throws {

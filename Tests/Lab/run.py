@@ -154,7 +154,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--calls", type=int, default=10, help="calls of each kind")
     parser.add_argument("--seconds", type=int, default=4, help="speech per call")
-    parser.add_argument("--datapath", default="auto", choices=("auto", "xdp", "tc", "off"))
+    parser.add_argument("--datapath", default="auto", choices=("auto", "xdp", "tc", "ring", "off"))
     parser.add_argument("--no-offload", dest="offload", action="store_false",
                         help="finish checksums in software instead of leaving them to the NIC")
     options = parser.parse_args()

@@ -7,7 +7,8 @@ import time
 import unittest
 
 import capture
-from counters import attachments, relayed
+from counters import active_calls, attachments, relayed
+from daemon import configuration
 from labtest import LabTest
 from namespaces import CARRIERS, LAN_BOX, PHONES, STRANGER, STRANGER_LAN, WAN_BOX, run
 from scenario import Called
@@ -28,7 +29,8 @@ class Datapath:
         """speech station ⇄ trunk goes through the kernel, all of it"""
         self.carrier()
         found = attachments(self.lab.network.box)
-        self.assertEqual({key for key in found if key[1] == self.kind}, {("lan0", self.kind), ("wan0", self.kind)}, found)
+        kinds = {("lan0", self.kind), ("wan0", self.kind)} if self.kind else set()
+        self.assertEqual({key for key in found if key[1] == self.kind}, kinds, found)
         before = relayed(self.lab.daemon)
         there, back = self.assert_calls_with_speech(self.lab.caller(audio=self.lab.noise(SPEECH), hold=HOLD), calls=3)
         after = relayed(self.lab.daemon)
@@ -89,6 +91,42 @@ class XDP(Datapath, Translated, LabTest):
     kind = "xdp"
     offload = False
     configuration = dict(datapath="xdp", **TRUNK_ALONE)
+
+
+class Ring(Datapath, Translated, LabTest):
+    """No program is attached; counters tell that the rings relay."""
+    configuration = dict(datapath="ring", **TRUNK_ALONE)  # checksums left to the virtual NIC
+
+
+class Switching(LabTest):
+    configuration = dict(datapath="tc", **TRUNK_ALONE)
+    speech = 6000
+
+    def test_live_call(self):
+        """SIGHUP takes a live call from TC to rings, to TC, to rings, to sockets and back to TC: not a packet is lost"""
+        endpoint = self.lab.carrier(Called(audio=self.lab.noise(self.speech)), digest=False)
+        self.addCleanup(endpoint.kill)
+        watched = self.lab.watch("udp")
+        caller = self.lab.from_station(self.lab.caller(audio=self.lab.noise(self.speech), hold=self.speech + 600), calls=2,
+                                       timeout=20)
+        self.lab.wait_for(lambda: active_calls(self.lab.daemon) == 2, "the calls are up")
+        for datapath, mode, path in (("ring", "ring", "ring"), ("tc", "tc", "kernel"), ("ring", "ring", "ring"),
+                                     ("off", "none", "socket"), ("tc", "tc", "kernel")):
+            self.lab.daemon.write(configuration(datapath=datapath, **TRUNK_ALONE))
+            before = sum(relayed(self.lab.daemon).values())
+            self.lab.daemon.reload()
+            self.lab.wait_for(lambda: {each["mode"] for each in self.lab.daemon.status()["datapath"]} == {mode}, mode, 5)
+            # A flow is there once its source is known: after the first packets.
+            self.lab.wait_for(lambda: {flow["path"] for call in self.lab.daemon.calls()["calls"] for flow in call["flows"]}
+                              == {path}, f"all flows are on {path}", 5)
+            if path != "socket":
+                self.lab.wait_for(lambda: sum(relayed(self.lab.daemon).values()) > before + 20, f"{path} relays", 5)
+        self.assertEqual(active_calls(self.lab.daemon), 2, "the calls are still up")
+        self.assert_good(caller)
+        phones, carrier = (each.stop() for each in watched)
+        self.assert_complete(
+            capture.Direction("to the trunk").add(capture.rtp_from(phones, PHONES), capture.rtp_to(carrier, CARRIERS)),
+            capture.Direction("to the phone").add(capture.rtp_from(carrier, CARRIERS), capture.rtp_to(phones, PHONES)))
 
 
 class Strangers(LabTest):

@@ -424,16 +424,6 @@ static __always_inline __u32 rewrite(void *network, void *end, struct plan *plan
 	return rewrite_header(network, end, plan) ? rewrite_datagram(network, end, plan, udp_out) : 0;
 }
 
-/// Copies in words: the compiler takes the header's type for unaligned and would copy byte by byte.
-static __always_inline void address_frame(struct ethhdr *ethernet, const struct plan *plan)
-{
-	__u32 *to = (__u32 *)ethernet;
-	const __u32 *from = (const __u32 *)plan->counters->next_hop.addresses;
-
-	for (int i = 0; i < 3; i++)
-		to[i] = from[i];
-}
-
 static __always_inline void update_checksum(struct udphdr *udp, __u32 difference)
 {
 	__u16 checksum = updated(udp->check, difference);

@@ -10,6 +10,7 @@
 #include "FlowSlots.h"
 #include "FlowTable.h"
 #include "PacketRing.h"
+#include "RingRelay.h"
 #include "ShieldTable.h"
 #include "TapRing.h"
 

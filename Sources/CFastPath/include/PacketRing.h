@@ -15,12 +15,18 @@
 /// What a ring is to be.
 struct packet_ring_options {
 	uint32_t interface_index;
+	/// EtherType in host order of the frames wanted, 0 for all. With one, a ring sees only what the interface's TC ingress
+	/// lets up; without, also what that drops or redirects.
+	uint16_t protocol;
+	/// Also take an interface without an Ethernet header (PPP, tunnels), whose frames begin with the IP header.
+	bool allows_any_link;
 	/// Which frames come in (classic BPF over the frame from its Ethernet header); in force before the first can arrive.
 	/// None: all. Needed until packet_ring_open returns.
 	const struct sock_filter *filter;
 	uint16_t filter_count;
 	/// How a fanout group shares frames (PACKET_FANOUT_HASH, PACKET_FANOUT_CPU …, with its flags), and the group's
-	/// number, 0 for no group. All rings of a group have the same filter, interface and process.
+	/// number, 0 for no group; with mode PACKET_FANOUT_FLAG_UNIQUEID the kernel chooses it. All rings of a group have the
+	/// same filter, interface and process.
 	uint16_t fanout_group;
 	uint16_t fanout_mode;
 	/// Of one slot: powers of two, at least 256. Into it go a header of PACKET_RING_OVERHEAD at most, the headroom and
@@ -87,7 +93,7 @@ struct packet_ring {
 };
 
 /// Opens a ring; on failure nothing stays open and `*call` names the step (static storage). Frames this machine sends are
-/// not seen. On another interface than Ethernet: -EAFNOSUPPORT.
+/// not seen. On another interface than Ethernet, unless any is allowed: -EAFNOSUPPORT.
 int packet_ring_open(const struct packet_ring_options *options, struct packet_ring *ring, const char **call);
 /// Gives back memory and descriptor; harmless on a ring of zeros or one that is closed.
 void packet_ring_close(struct packet_ring *ring);
