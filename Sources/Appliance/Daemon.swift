@@ -184,6 +184,8 @@ package final class Daemon {
         shield.stationSources = { [unowned self] in engine.stationSources }
         shield.start()
         drain()
+        // Reading the configuration and loading the program took memory that is not needed again.
+        ProcessResources.returnFreeMemory()
         defer { saveBindings() }
         try loop.run(
             nextDeadline: { [unowned self] in engine.nextDeadline },

@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 
 /// Limits and use of this process.
@@ -37,6 +38,9 @@ package enum ProcessResources {
         }
         return pages * Int(sysconf(CInt(_SC_PAGESIZE)))
     }
+
+    /// Gives the kernel back what the allocator holds free, and would otherwise keep for later.
+    package static func returnFreeMemory() { malloc_trim(0) }
 
     /// How many descriptors are open.
     package static func openDescriptorCount() throws(SystemCallError) -> Int {

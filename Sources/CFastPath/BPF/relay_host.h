@@ -27,7 +27,7 @@ struct {
 	__type(value, struct relay_head);
 } flow_heads SEC(".maps");
 
-/// Mapped into user space, hence at the beginning of a page, hence each slot at that of a cache line.
+/// To be mapped, though nobody maps it: then it begins at a page, hence each slot at a cache line.
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);

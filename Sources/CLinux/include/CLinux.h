@@ -2,6 +2,7 @@
 // Nothing here decides anything. Every function returns a negated errno when it fails.
 #pragma once
 
+#include <malloc.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
