@@ -35,7 +35,7 @@ let package = Package(
         .target(
             name: "Configuration", dependencies: ["Primitives"], exclude: ["README.md"], swiftSettings: pure),
 
-        // Floor 2a: engines, no I/O. CallEngine stands on the two others.
+        // Floor 2a: engines, no I/O. CallEngine stands on the three before it.
         .target(
             name: "SIPEngine", dependencies: ["Primitives", "SignallingFormats"], exclude: ["README.md"],
             swiftSettings: pure),
@@ -43,8 +43,13 @@ let package = Package(
             name: "MediaEngine", dependencies: ["Primitives", "MediaFormats"], exclude: ["README.md"],
             swiftSettings: pure),
         .target(
+            name: "EmergencyCalling", dependencies: ["Primitives", "SignallingFormats"], exclude: ["README.md"],
+            swiftSettings: pure),
+        .target(
             name: "CallEngine",
-            dependencies: ["Primitives", "SignallingFormats", "MediaFormats", "SIPEngine", "MediaEngine"],
+            dependencies: [
+                "Primitives", "SignallingFormats", "MediaFormats", "SIPEngine", "MediaEngine", "EmergencyCalling",
+            ],
             exclude: ["README.md"], swiftSettings: pure),
         .target(name: "Shield", dependencies: ["Primitives"], exclude: ["README.md"], swiftSettings: pure),
         .target(name: "Console", dependencies: ["Primitives"], exclude: ["README.md"], swiftSettings: pure),
@@ -63,7 +68,7 @@ let package = Package(
             name: "Appliance",
             dependencies: [
                 "Primitives", "SignallingFormats", "MediaFormats", "Configuration", "SIPEngine", "MediaEngine",
-                "CallEngine", "Shield", "Console", "LinuxIO", "FastPath", "Crypto",
+                "EmergencyCalling", "CallEngine", "Shield", "Console", "LinuxIO", "FastPath", "Crypto",
             ],
             exclude: ["README.md"], swiftSettings: strict),
 
@@ -114,9 +119,14 @@ let package = Package(
         .testTarget(
             name: "CallEngineTests",
             dependencies: [
-                "Primitives", "SignallingFormats", "MediaFormats", "SIPEngine", "MediaEngine", "CallEngine", "Crypto",
-                "TestSupport",
+                "Primitives", "SignallingFormats", "MediaFormats", "SIPEngine", "MediaEngine", "EmergencyCalling",
+                "CallEngine",
+                "Crypto", "TestSupport",
             ],
+            swiftSettings: strict),
+        .testTarget(
+            name: "EmergencyCallingTests",
+            dependencies: ["Primitives", "SignallingFormats", "EmergencyCalling", "TestSupport"],
             swiftSettings: strict),
         .testTarget(
             name: "ShieldTests", dependencies: ["Primitives", "Shield", "TestSupport"], swiftSettings: strict),

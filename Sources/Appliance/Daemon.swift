@@ -35,6 +35,7 @@ package final class Daemon {
     private let fastPath: FastPath?
     private let fastPathError: String?
     private let shield: ShieldSupervisor
+    private let emergencies: EmergencySupervisor
     private let bindingFile: BindingFile
     private var bindingsWritten: UInt64 = 0
     private var bindingsFailed = false
@@ -76,6 +77,7 @@ package final class Daemon {
         try ProcessResources.raise(.lockedMemory, to: Limits.lockedBytes)
         try Files.createDirectory(options.stateDirectory, mode: 0o750)
         bindingFile = BindingFile(directory: options.stateDirectory)
+        emergencies = EmergencySupervisor(log: log)
         loop = try EventLoop()
         (fastPath, fastPathError) = Self.openFastPath(configuration, log)
         flows = MediaFlows(fastPath: fastPath) { log.write(.warning, $0) }
@@ -278,6 +280,7 @@ package final class Daemon {
             log.write(event.level, event.text)
             shield.note(event)
         case .callEnded(let summary): log.write(.info, summary.text)
+        case .emergency(let output): emergencies.perform(output)
         }
     }
 

@@ -1,5 +1,6 @@
 import CallEngine
 import Configuration
+import EmergencyCalling
 import MediaEngine
 import Primitives
 import SIPEngine
@@ -23,7 +24,7 @@ extension CallEngineSettings {
             },
             numbers: [String: [String]](
                 configuration.numbers.map { ("+" + $0.digits, $0.stations) }, uniquingKeysWith: { first, _ in first }),
-            emergency: Emergency(
+            emergency: EmergencySettings(
                 trunks: configuration.emergency.trunks, attemptTimeout: configuration.emergency.attemptTimeout),
             calls: Calls(
                 maximum: configuration.calls.maximum,

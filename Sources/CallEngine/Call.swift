@@ -1,3 +1,4 @@
+import EmergencyCalling
 import MediaEngine
 import Primitives
 import SIPEngine
@@ -40,8 +41,8 @@ struct Call: Sendable {
     var callerPath: TransportPath
     let offer: SessionDescription?
     let dialled: String
-    /// A call for help, or its test; nil for an ordinary call.
-    let emergency: EmergencyNumber?
+    /// A call for help, or its test, and what was decided for it; nil for an ordinary call.
+    let emergency: EmergencyDispatch?
     let callerParty: CallParty
     /// From and identity of the caller as the other side is to see it.
     let identity: CallerIdentity

@@ -1,3 +1,4 @@
+import EmergencyCalling
 import MediaEngine
 import Primitives
 import SIPEngine
@@ -14,7 +15,7 @@ extension CallEngine {
 
     mutating func startCall(
         _ request: SIPRequest, _ transaction: ServerTransactionID, from path: TransportPath,
-        peer: Peer, offer: SessionDescription?, dialled: String, plan: [[Target]], emergency: EmergencyNumber? = nil,
+        peer: Peer, offer: SessionDescription?, dialled: String, plan: [[Target]], emergency: EmergencyDispatch? = nil,
         at now: MonotonicTime
     ) {
         let id = newCallID()
@@ -44,7 +45,9 @@ extension CallEngine {
         } else {
             startNextGroup(&call, at: now)
         }
-        if let emergency { emitAfterTransmission(.emergencyCall(id, caller: party, source: path.remote, emergency)) }
+        if let emergency {
+            emitAfterTransmission(.emergencyCall(id, caller: party, source: path.remote, emergency.number))
+        }
         settle(call, at: now)
     }
 
@@ -96,7 +99,8 @@ extension CallEngine {
             Attempt(
                 id: id, target: target, request: request, transaction: transaction, media: mediaLeg,
                 callerNegotiation: callerNegotiation, calleeNegotiation: calleeNegotiation, start: now, timer: timer))
-        if case .trunk(_, let trunk) = target.peer {
+        if case .trunk(let name, let trunk) = target.peer {
+            if let emergency = call.emergency { emergencies.attemptStarted(emergency.id, trunk: name, at: now) }
             let limit =
                 call.emergency == nil
                 ? trunk.attemptTimeout : min(trunk.attemptTimeout, settings.emergency.attemptTimeout)
@@ -176,6 +180,7 @@ extension CallEngine {
         call.attempts[index].state = .answered
         call.attempts[index].finished = now
         call.attempts[index].outcome = .response(response.statusCode)
+        noteEmergencyAttempt(call, index, at: now)
         timers.stop(.attempt(call.id, attempt))
         answer(&call, fork, response, at: now)
     }
@@ -293,6 +298,7 @@ extension CallEngine {
         call.attempts[index].state = .failed
         call.attempts[index].outcome = outcome
         call.attempts[index].finished = now
+        noteEmergencyAttempt(call, index, at: now)
         timers.stop(.attempt(call.id, call.attempts[index].id))
         if let leg = call.attempts[index].media {
             call.attempts[index].media = nil

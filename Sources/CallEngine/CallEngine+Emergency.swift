@@ -1,3 +1,4 @@
+import EmergencyCalling
 import Primitives
 import SIPEngine
 import SignallingFormats
@@ -32,7 +33,10 @@ extension CallEngine {
         _ request: SIPRequest, _ transaction: ServerTransactionID, from path: TransportPath, peer: Peer,
         offer: SessionDescription?, number: EmergencyNumber, at now: MonotonicTime
     ) {
-        let plan = emergencyPlan(number)
+        let dispatch = emergencies.begin(
+            number, dialled: Self.user(of: request.requestURI) ?? number.dialString,
+            by: emergencyCaller(request, peer, path), at: now)
+        let plan = emergencyPlan(dispatch)
         guard !plan.isEmpty else {
             return refuseCall(
                 request, transaction, from: path, dialled: number.dialString, 503, reason: "No trunk is configured",
@@ -40,7 +44,7 @@ extension CallEngine {
         }
         startCall(
             request, transaction, from: path, peer: peer, offer: offer, dialled: number.dialString, plan: plan,
-            emergency: number, at: now)
+            emergency: dispatch, at: now)
     }
 
     /// Whose phone it is: that of the station registered from here, else of the one it claims to be, so that the
@@ -59,10 +63,22 @@ extension CallEngine {
         return .station(user: name, CallEngineSettings.Station(realm: path.realm, password: ""))
     }
 
+    private func emergencyCaller(_ request: SIPRequest, _ peer: Peer, _ path: TransportPath) -> EmergencyCaller {
+        guard case .station(let user, let station) = peer else {
+            return EmergencyCaller(
+                station: nil, number: Self.user(of: request.from?.uri) ?? "", source: path.remote)
+        }
+        return EmergencyCaller(
+            station: settings.stations[user] == nil ? nil : user, number: station.number ?? user,
+            displayName: station.displayName ?? request.from?.displayName, source: path.remote)
+    }
+
     /// The trunks set aside for it in their order, then all others by name; those that are down last. No trunk is too
     /// full.
-    private func emergencyPlan(_ number: EmergencyNumber) -> [[Target]] {
-        let preferred = settings.emergency.trunks
+    private func emergencyPlan(_ dispatch: EmergencyDispatch) -> [[Target]] {
+        var preferred: [String] = []
+        for name in dispatch.trunks where !preferred.contains(name) { preferred.append(name) }
+        let number = dispatch.number
         let others = trunks.keys.filter { !preferred.contains($0) }.sorted()
         let all = (preferred + others).compactMap { trunks[$0] }
         return (all.filter { !$0.health.isDown } + all.filter(\.health.isDown)).map { trunk in
@@ -72,6 +88,13 @@ extension CallEngine {
                     requestURI: Self.trunkURI(user: number.dialString, trunk.settings), nextHop: trunk.nextHop)
             ]
         }
+    }
+
+    /// What became of a trunk that was asked for help.
+    mutating func noteEmergencyAttempt(_ call: Call, _ index: Int, at now: MonotonicTime) {
+        guard let emergency = call.emergency, let trunk = call.attempts[index].target.peer.trunkName else { return }
+        emergencies.attemptEnded(
+            emergency.id, trunk: trunk, outcome: call.attempts[index].outcome.text, at: now)
     }
 
     /// Calls for help that are not over; they take nobody's place.

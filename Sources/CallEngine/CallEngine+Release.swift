@@ -1,3 +1,4 @@
+import EmergencyCalling
 import MediaEngine
 import Primitives
 import SIPEngine
@@ -89,6 +90,7 @@ extension CallEngine {
         timers.stop(.ring(call.id))
         call.answer = now
         counters.callsAnswered += 1
+        if let emergency = call.emergency { emergencies.answered(emergency.id, at: now) }
         cancelOpenAttempts(&call, reason: "SIP;cause=200;text=\"Call completed elsewhere\"", at: now)
         for other in call.forks.indices where call.forks[other].id != fork { forget(&call, other) }
         call.forks[fork.rawValue].caller.dialog.confirm()
@@ -275,6 +277,11 @@ extension CallEngine {
         guard call.isEnding, !call.summaryGiven else { return }
         call.summaryGiven = true
         timers.stop(.summary(call.id))
+        if let emergency = call.emergency {
+            emergencies.ended(
+                emergency.id, ending: (call.ending ?? .shutdown).text, packetsFromCaller: call.fromCaller.packets,
+                packetsFromCallee: call.fromCallee.packets, at: call.end ?? now)
+        }
         let attempt = call.attempts.first { $0.state == .answered } ?? call.attempts.last
         output(
             .callEnded(

@@ -1,3 +1,4 @@
+import EmergencyCalling
 import MediaEngine
 import MediaFormats
 import Primitives
@@ -37,6 +38,7 @@ package struct CallEngine: Sendable {
         case event(CallEvent)
         /// Indirect, for it is by far the largest: every other output would be moved about at its size.
         indirect case callEnded(CallSummary)
+        case emergency(EmergencyEngine.Output)
     }
 
     /// What a server transaction belongs to, once its request has been taken up.
@@ -81,6 +83,7 @@ package struct CallEngine: Sendable {
     var digest: DigestServer
     let hash: any DigestHash
     var media: MediaEngine
+    var emergencies: EmergencyEngine
     var trunks: [String: Trunk] = [:]
     /// Trunks configured no more that are taking their registrations back, by the REGISTER that is unanswered.
     var leavingTrunks: [ClientTransactionID: Trunk] = [:]
@@ -111,6 +114,7 @@ package struct CallEngine: Sendable {
             realm: settings.domain, algorithms: settings.digestAlgorithms, hash: hash, random: self.random.fork())
         media = MediaEngine(
             realms: Self.mediaRealms(settings), settings: settings.media, random: self.random.fork())
+        emergencies = EmergencyEngine(settings: settings.emergency, random: self.random.fork())
         for (name, trunk) in settings.trunks { addTrunk(name, trunk, at: now) }
         drain(at: now)
     }
@@ -168,6 +172,7 @@ package struct CallEngine: Sendable {
         new.digestAlgorithms = old.digestAlgorithms
         settings = new
         media.reconfigure(realms: Self.mediaRealms(new), settings: new.media, at: now)
+        emergencies.reconfigure(new.emergency)
         reconfigureStations(from: old, at: now)
         reconfigureTrunks(from: old, at: now)
         drain(at: now)
@@ -214,6 +219,7 @@ package struct CallEngine: Sendable {
         }
         for event in eventsAfterTransmission { emit(event) }
         eventsAfterTransmission = []
+        while let output = emergencies.nextOutput() { outputs.append(.emergency(output)) }
     }
 
     private mutating func handle(_ output: TransactionLayer.Output, at now: MonotonicTime) {

@@ -1,3 +1,4 @@
+import EmergencyCalling
 import MediaEngine
 import Primitives
 import SIPEngine
@@ -171,19 +172,6 @@ package struct CallEngineSettings: Equatable, Sendable {
         }
     }
 
-    /// Calls for help.
-    package struct Emergency: Equatable, Sendable {
-        /// Tried first and in this order; every other trunk follows.
-        package var trunks: [String]
-        /// Of one trunk, where its own limit is not shorter.
-        package var attemptTimeout: Duration
-
-        package init(trunks: [String] = [], attemptTimeout: Duration = .seconds(4)) {
-            self.trunks = trunks
-            self.attemptTimeout = attemptTimeout
-        }
-    }
-
     package struct Calls: Equatable, Sendable {
         /// Simultaneous calls; one more gets 503.
         package var maximum: Int
@@ -219,7 +207,7 @@ package struct CallEngineSettings: Equatable, Sendable {
     package var routes: [Route]
     /// Called number (E.164 with leading `+`) to the stations that ring.
     package var numbers: [String: [String]]
-    package var emergency: Emergency
+    package var emergency: EmergencySettings
     package var calls: Calls
     package var media: MediaSettings
     /// Challenge every request of a station, also from a path that has registered.
@@ -229,7 +217,8 @@ package struct CallEngineSettings: Equatable, Sendable {
         domain: String, userAgent: String = "Cresset", digestAlgorithms: [DigestAlgorithm] = [.sha256, .md5],
         realms: [RealmID: Realm], stations: [String: Station] = [:],
         trunks: [String: Trunk] = [:], routes: [Route] = [], numbers: [String: [String]] = [:],
-        emergency: Emergency = Emergency(), calls: Calls = Calls(), media: MediaSettings = MediaSettings(),
+        emergency: EmergencySettings = EmergencySettings(), calls: Calls = Calls(),
+        media: MediaSettings = MediaSettings(),
         challengesEveryRequest: Bool = false
     ) {
         self.domain = domain

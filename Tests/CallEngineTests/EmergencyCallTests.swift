@@ -1,4 +1,5 @@
 import CallEngine
+import EmergencyCalling
 import MediaEngine
 import MediaFormats
 import Primitives
@@ -238,6 +239,27 @@ struct EmergencyCallTests {
         let other = stranger(bed)
         try other.invite("933", offer: offer)
         _ = try other.take(407)
+    }
+
+    @Test("leaves a record of every trunk that was asked")
+    func record() throws {
+        let bed = Testbed { $0.emergency.trunks = ["carrier-b"] }
+        let phone = try bed.phone("2001", "192.0.2.11")
+        let (first, second) = (bed.carrier(), bed.carrier("203.0.113.20"))
+        try phone.invite("9911", offer: offer)
+        try second.respond(second.take(.invite), 503)
+        bed.advance(by: .milliseconds(40))
+        try first.respond(first.take(.invite), 404)
+        bed.advance(by: .seconds(40))
+        let record = try #require(bed.emergencyRecords.values.first)
+        #expect(record.number == .emergency)
+        #expect(record.dialled == "9911")
+        #expect(record.caller.station == "2001")
+        #expect(record.attempts.map(\.trunk) == ["carrier-b", "carrier-a"])
+        #expect(record.attempts.map(\.outcome) == ["503", "404"])
+        #expect(record.attempts.map { ($0.end ?? $0.start) - $0.start } == [.zero, .milliseconds(40)])
+        #expect(record.ending == "rejected with 404")
+        #expect(record.answer == nil)
     }
 
     @Test("from a trunk is a call to a number we do not have")

@@ -1,5 +1,6 @@
 import CallEngine
 import Crypto
+import EmergencyCalling
 import MediaFormats
 import Primitives
 import SIPEngine
@@ -15,6 +16,8 @@ final class Testbed {
     /// Everything transmitted, in order.
     var transmitted: [(path: TransportPath, bytes: [UInt8])] = []
     var events: [CallEvent] = []
+    /// Of each call for help, its record as it was given last.
+    var emergencyRecords: [EmergencyCallID: EmergencyRecord] = [:]
     var summaries: [CallSummary] = []
     var boundPorts: Set<TransportAddress> = []
     var flows: [TransportAddress: MediaFlow] = [:]
@@ -171,6 +174,7 @@ final class Testbed {
                 forwarded.append((bytes, source, destination))
             case .event(let event): events.append(event)
             case .callEnded(let summary): summaries.append(summary)
+            case .emergency(.record(let record)): emergencyRecords[record.id] = record
             }
         }
     }

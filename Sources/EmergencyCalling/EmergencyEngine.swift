@@ -1,0 +1,90 @@
+import Primitives
+
+/// Calls for help above the call engine: a plan for each at once, then what is done about it.
+///
+/// Driven by `CallEngine`: `begin` before the INVITE leaves, everything else after. Drain `nextOutput()` to nil.
+package struct EmergencyEngine: Sendable {
+    package enum Output: Equatable, Sendable {
+        /// The record of a call as it stands; the last one given of a call has an end.
+        case record(EmergencyRecord)
+    }
+
+    package private(set) var settings: EmergencySettings
+    /// Calls that are not over.
+    package private(set) var records: [EmergencyCallID: EmergencyRecord] = [:]
+    var random: RandomSource
+    private var outputs = Queue<Output>()
+
+    package init(settings: EmergencySettings, random: RandomSource) {
+        self.settings = settings
+        self.random = random
+    }
+
+    package mutating func reconfigure(_ new: EmergencySettings) { settings = new }
+
+    package mutating func nextOutput() -> Output? { outputs.popFirst() }
+
+    /// The plan for a call; never fails and never waits. Nothing of it is told to anybody before `inviteLeft`.
+    package mutating func begin(
+        _ number: EmergencyNumber, dialled: String, by caller: EmergencyCaller, at now: MonotonicTime
+    ) -> EmergencyDispatch {
+        let id = EmergencyCallID(rawValue: random.hexToken(digitCount: 16))
+        let site = site(of: caller)
+        let trunks = (site?.trunks ?? []) + settings.trunks
+        records[id] = EmergencyRecord(
+            id: id, number: number, dialled: dialled, caller: caller, site: site?.name, start: now)
+        return EmergencyDispatch(id: id, number: number, site: site?.name, trunks: trunks)
+    }
+
+    /// The longest prefix of all sites, else the station's assigned site, else the default; never none where one is
+    /// configured as default.
+    func site(of caller: EmergencyCaller) -> EmergencySite? {
+        let byAddress = settings.sites.values.compactMap { site in
+            site.prefixes.filter { $0.contains(caller.source.address) }.map(\.bitLength).max().map { (site, $0) }
+        }
+        .max { ($0.1, $1.0.name) < ($1.1, $0.0.name) }
+        if let byAddress { return byAddress.0 }
+        let assigned = caller.station.flatMap { settings.stations[$0]?.site }.flatMap { settings.sites[$0] }
+        return assigned ?? settings.defaultSite.flatMap { settings.sites[$0] }
+    }
+
+    // MARK: What became of it
+
+    /// An INVITE to this trunk is on its way.
+    package mutating func attemptStarted(_ id: EmergencyCallID, trunk: String, at now: MonotonicTime) {
+        change(id) { $0.attempts.append(.init(trunk: trunk, start: now)) }
+    }
+
+    /// - Parameter outcome: A status code or a reason.
+    package mutating func attemptEnded(
+        _ id: EmergencyCallID, trunk: String, outcome: String, at now: MonotonicTime
+    ) {
+        change(id) { record in
+            guard let index = record.attempts.lastIndex(where: { $0.trunk == trunk && $0.end == nil }) else { return }
+            record.attempts[index].end = now
+            record.attempts[index].outcome = outcome
+        }
+    }
+
+    package mutating func answered(_ id: EmergencyCallID, at now: MonotonicTime) { change(id) { $0.answer = now } }
+
+    /// The call is over and forgotten here; its last record goes out.
+    package mutating func ended(
+        _ id: EmergencyCallID, ending: String, packetsFromCaller: UInt64, packetsFromCallee: UInt64,
+        at time: MonotonicTime
+    ) {
+        change(id) { record in
+            record.end = time
+            record.ending = ending
+            record.packetsFromCaller = packetsFromCaller
+            record.packetsFromCallee = packetsFromCallee
+        }
+        records[id] = nil
+    }
+
+    private mutating func change(_ id: EmergencyCallID, _ body: (inout EmergencyRecord) -> Void) {
+        guard records[id] != nil else { return }
+        body(&records[id]!)
+        outputs.append(.record(records[id]!))
+    }
+}
