@@ -133,6 +133,9 @@ extension CallEngine {
         if call.attempts[index].state == .trying {
             call.attempts[index].state = .ringing
             call.attempts[index].ringing = now
+            if let emergency = call.emergency, let trunk = call.attempts[index].target.peer.trunkName {
+                emergencies.ringing(emergency.id, trunk: trunk, at: now)
+            }
             timers.stop(.attempt(call.id, call.attempts[index].id))
         }
         if !call.hasRung {

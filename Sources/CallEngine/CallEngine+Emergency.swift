@@ -38,6 +38,8 @@ extension CallEngine {
             by: emergencyCaller(request, peer, path), at: now)
         let plan = emergencyPlan(dispatch)
         guard !plan.isEmpty else {
+            emergencies.ended(
+                dispatch.id, ending: "no trunk is configured", packetsFromCaller: 0, packetsFromCallee: 0, at: now)
             return refuseCall(
                 request, transaction, from: path, dialled: number.dialString, 503, reason: "No trunk is configured",
                 at: now)

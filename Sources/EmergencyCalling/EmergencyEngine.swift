@@ -66,6 +66,14 @@ package struct EmergencyEngine: Sendable {
         }
     }
 
+    /// The called side rings or plays something, first of this attempt.
+    package mutating func ringing(_ id: EmergencyCallID, trunk: String, at now: MonotonicTime) {
+        change(id) { record in
+            guard let index = record.attempts.lastIndex(where: { $0.trunk == trunk && $0.end == nil }) else { return }
+            record.attempts[index].ringing = record.attempts[index].ringing ?? now
+        }
+    }
+
     package mutating func answered(_ id: EmergencyCallID, at now: MonotonicTime) { change(id) { $0.answer = now } }
 
     /// The call is over and forgotten here; its last record goes out.
