@@ -12,10 +12,10 @@ N ?= 10000000
 SEED ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help deps swift build release run test soak loss flood bench footprint check fuzz fuzz-relay format clean
+.PHONY: help deps swift build release run test lab-emergency soak loss flood bench footprint check fuzz fuzz-relay format clean
 
 help: ## what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 deps: ## install the Debian packages that build and lab need (as root; does nothing when they are there)
 	@Tests/Lab/install-packages Tests/Lab/packages.txt
@@ -35,6 +35,9 @@ run: build ## the lab: phones, box and carrier in namespaces, real calls, a summ
 
 test: deps swift ## everything: build, unit tests, lab scenarios; ends with "N passed, N failed"
 	@SWIFT=$(SWIFT) $(PYTHON) Tests/Lab/all_tests.py
+
+lab-emergency: release ## 911: three sites, three carriers, everything that may be in the way, and how long it takes (as root)
+	@SWIFT=$(SWIFT) CRESSET_BUILD=$(RELEASE) $(PYTHON) Tests/Lab/emergency_lab.py $(ARGS)
 
 soak: release ## M minutes of calls at 20 per second (as root; M=30)
 	@CRESSET_BUILD=$(RELEASE) $(PYTHON) Tests/Lab/soak.py --minutes $(M) $(ARGS)

@@ -9,6 +9,7 @@
 #include <netinet/ip.h>
 #include <netinet/udp.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -30,6 +31,14 @@ static void fail(const char *what)
 {
 	perror(what);
 	exit(1);
+}
+
+static volatile sig_atomic_t stopped;
+
+static void stop(int number)
+{
+	(void)number;
+	stopped = 1;
 }
 
 static int64_t now(void)
@@ -58,8 +67,9 @@ static uint16_t finish(uint32_t value)
 	return htons((uint16_t)~value);
 }
 
-/// One frame with a REGISTER from source number `number`.
-static size_t make_frame(uint8_t *frame, uint32_t number, const uint8_t *to, const uint8_t *from, struct in_addr box)
+/// One frame with a request from source number `number`.
+static size_t make_frame(uint8_t *frame, uint32_t number, const char *method, const uint8_t *to, const uint8_t *from,
+			 struct in_addr box)
 {
 	struct ethhdr *ethernet = (void *)frame;
 	struct iphdr *ip = (void *)(ethernet + 1);
@@ -74,10 +84,11 @@ static size_t make_frame(uint8_t *frame, uint32_t number, const uint8_t *to, con
 	inet_ntop(AF_INET, &source, name, sizeof(name));
 	inet_ntop(AF_INET, &box, boxName, sizeof(boxName));
 	int byte_count = snprintf(text, FRAME_BYTE_COUNT_MAX - (text - (char *)frame),
-				  "REGISTER sip:%s SIP/2.0\r\nVia: SIP/2.0/UDP %s;branch=z9hG4bK%u\r\nFrom: <sip:2001@%s>;tag=%u\r\n"
-				  "To: <sip:2001@%s>\r\nCall-ID: %u@%s\r\nCSeq: 1 REGISTER\r\nMax-Forwards: 70\r\n"
-				  "Content-Length: 0\r\n\r\n",
-				  boxName, name, number, boxName, number, boxName, number, name);
+				  "%s sip:%s%s SIP/2.0\r\nVia: SIP/2.0/UDP %s;branch=z9hG4bK%u\r\nFrom: <sip:2001@%s>;tag=%u\r\n"
+				  "To: <sip:2001@%s>\r\nCall-ID: %u@%s\r\nCSeq: 1 %s\r\nMax-Forwards: 70\r\n"
+				  "Contact: <sip:2001@%s>\r\nContent-Length: 0\r\n\r\n",
+				  method, *method == 'I' ? "95551234@" : "", boxName, name, number, boxName, number, boxName, number,
+				  name, method, name);
 	udp->source = udp->dest = htons(5060);
 	udp->len = htons(sizeof(*udp) + byte_count);
 	ip->version = 4;
@@ -100,8 +111,9 @@ static void parse_mac(const char *text, uint8_t *mac)
 	}
 }
 
-/// interface, MAC of the box, own MAC, address of the box, packets a second, seconds, sources
-static int flood(char **arguments)
+/// interface, MAC of the box, own MAC, address of the box, packets a second, seconds, sources. SIGTERM ends it early.
+/// With `mixed` every second request is an INVITE, else all are REGISTERs.
+static int flood(char **arguments, bool mixed)
 {
 	uint8_t to[ETH_ALEN], from[ETH_ALEN];
 	struct in_addr box;
@@ -125,13 +137,14 @@ static int flood(char **arguments)
 		fail("malloc");
 	for (uint32_t i = 0; i < source_count; i++) {
 		uint8_t *frame = frames + (size_t)i * FRAME_BYTE_COUNT_MAX;
-		parts[i] = (struct iovec){frame, make_frame(frame, i, to, from, box)};
+		parts[i] = (struct iovec){frame, make_frame(frame, i, mixed && i % 2 ? "INVITE" : "REGISTER", to, from, box)};
 		messages[i].msg_hdr.msg_iov = &parts[i];
 		messages[i].msg_hdr.msg_iovlen = 1;
 	}
 	int64_t start = now(), end = start + seconds * 1000000000LL, moment;
 	uint32_t next = 0;
-	while ((moment = now()) < end) {
+	signal(SIGTERM, stop);
+	while ((moment = now()) < end && !stopped) {
 		if ((int64_t)(sent + refused) >= (moment - start) / 1000 * rate / 1000000)
 			continue; // busy, since a sleep would make bursts
 		uint32_t count = source_count - next < BATCH_COUNT ? source_count - next : BATCH_COUNT;
@@ -234,9 +247,11 @@ static int media(char **arguments)
 int main(int count, char **arguments)
 {
 	if (count == 9 && !strcmp(arguments[1], "flood"))
-		return flood(arguments + 2);
+		return flood(arguments + 2, false);
+	if (count == 9 && !strcmp(arguments[1], "mixed"))
+		return flood(arguments + 2, true);
 	if (count == 3 && !strcmp(arguments[1], "media"))
 		return media(arguments + 2);
-	fprintf(stderr, "flood INTERFACE MAC MAC ADDRESS RATE SECONDS SOURCES | media SECONDS\n");
+	fprintf(stderr, "flood|mixed INTERFACE MAC MAC ADDRESS RATE SECONDS SOURCES | media SECONDS\n");
 	return 64;
 }

@@ -103,7 +103,7 @@ class Lab:
         """A carrier that answers REGISTER, OPTIONS and calls; `called` is a Called or ready steps."""
         steps = called.call_or_cancel() if isinstance(called, scenario.Called) else called
         credentials = (TRUNK_USER, TRUNK_PASSWORD) if digest and which == 0 else ()
-        endpoint = self.endpoint(self.network.carrier, name or f"carrier-{'ab'[which]}",
+        endpoint = self.endpoint(self.network.carrier, name or f"carrier-{'abc'[which]}",
                                  scenario.as_carrier(steps, *credentials), CARRIERS[which], port,
                                  timeout=None, transport=transport, **options)
         if not endpoint.wait_listening():

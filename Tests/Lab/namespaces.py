@@ -22,7 +22,7 @@ LAN_BOX, LAN_BOX6 = "192.168.50.1", "2001:db8:50::1"
 WAN_BOX, WAN_BOX6 = "203.0.113.1", "2001:db8:113::1"
 PHONES = [f"192.168.50.{host}" for host in range(101, 111)]
 PHONES6 = [f"2001:db8:50::{host}" for host in range(101, 104)]
-CARRIERS = ["203.0.113.10", "203.0.113.11"]
+CARRIERS = ["203.0.113.10", "203.0.113.11", "203.0.113.12"]
 STRANGER = "203.0.113.66"  # on the carrier's wire, but no trunk
 STRANGER_LAN = "192.168.50.66"
 
