@@ -17,12 +17,32 @@ package struct EmergencyCaller: Equatable, Sendable {
     package var number: String
     package var displayName: String?
     package var source: TransportAddress
+    /// Where the phone takes calls, so that an unregistered one can be called back.
+    package var contact: CallbackContact?
 
-    package init(station: String?, number: String, displayName: String? = nil, source: TransportAddress) {
+    package init(
+        station: String?, number: String, displayName: String? = nil, source: TransportAddress,
+        contact: CallbackContact? = nil
+    ) {
         self.station = station
         self.number = number
         self.displayName = displayName
         self.source = source
+        self.contact = contact
+    }
+}
+
+/// How a phone that never registered is reached: over the path its INVITE came.
+package struct CallbackContact: Equatable, Sendable {
+    package var realm: RealmID
+    package var isTCP: Bool
+    /// The URI of its Contact header.
+    package var uri: String
+
+    package init(realm: RealmID, isTCP: Bool, uri: String) {
+        self.realm = realm
+        self.isTCP = isTCP
+        self.uri = uri
     }
 }
 
@@ -34,11 +54,14 @@ package struct EmergencyDispatch: Equatable, Sendable {
     package var site: String?
     /// Asked first, in this order; all others follow.
     package var trunks: [String]
+    /// The calling number to show, leased to this caller; nil: the site has none, the caller's own is shown.
+    package var elin: String?
 
-    package init(id: EmergencyCallID, number: EmergencyNumber, site: String?, trunks: [String]) {
+    package init(id: EmergencyCallID, number: EmergencyNumber, site: String?, trunks: [String], elin: String? = nil) {
         self.id = id
         self.number = number
         self.site = site
         self.trunks = trunks
+        self.elin = elin
     }
 }

@@ -10,18 +10,22 @@ package struct EmergencySettings: Equatable, Sendable {
     package var trunks: [String]
     /// Of one trunk, where its own limit is not shorter.
     package var attemptTimeout: Duration
+    /// How long after its end a call for help may be called back.
+    package var callbackWindow: Duration
     /// Where stations are, by user.
     package var stations: [String: EmergencyStation]
 
     package init(
         sites: [String: EmergencySite] = [:], defaultSite: String? = nil, trunks: [String] = [],
-        attemptTimeout: Duration = .seconds(4), stations: [String: EmergencyStation] = [:]
+        attemptTimeout: Duration = .seconds(4), stations: [String: EmergencyStation] = [:],
+        callbackWindow: Duration = .seconds(30 * 60)
     ) {
         self.sites = sites
         self.defaultSite = defaultSite
         self.trunks = trunks
         self.attemptTimeout = attemptTimeout
         self.stations = stations
+        self.callbackWindow = callbackWindow
     }
 }
 
@@ -32,11 +36,19 @@ package struct EmergencySite: Equatable, Sendable {
     package var prefixes: [IPPrefix]
     /// Tried first, in this order.
     package var trunks: [String]
+    /// Numbers that stand for this place (emergency location identification numbers), each leased to a caller.
+    package var elins: [String]
+    /// Stations that ring, one after the other, when help calls back and the caller does not answer.
+    package var contacts: [String]
 
-    package init(name: String, prefixes: [IPPrefix] = [], trunks: [String] = []) {
+    package init(
+        name: String, prefixes: [IPPrefix] = [], trunks: [String] = [], elins: [String] = [], contacts: [String] = []
+    ) {
         self.name = name
         self.prefixes = prefixes
         self.trunks = trunks
+        self.elins = elins
+        self.contacts = contacts
     }
 }
 
