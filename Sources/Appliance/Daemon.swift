@@ -36,6 +36,7 @@ package final class Daemon {
     private let fastPathError: String?
     private let shield: ShieldSupervisor
     private let emergencies: EmergencySupervisor
+    private let announcements: AnnouncementDesk
     private let bindingFile: BindingFile
     private var bindingsWritten: UInt64 = 0
     private var bindingsFailed = false
@@ -83,6 +84,7 @@ package final class Daemon {
         flows = MediaFlows(fastPath: fastPath) { log.write(.warning, $0) }
         shield = ShieldSupervisor(
             configuration, fastPath: fastPath, stateDirectory: options.stateDirectory, loop: loop, log: log)
+        announcements = AnnouncementDesk(log: log)
         sockets = MediaSockets(loop: loop)
         sockets.takePassed = { [fastPath] in fastPath?.takePassed($0) }
         fastPath?.sockets = sockets
@@ -165,6 +167,7 @@ package final class Daemon {
         sockets.onDatagram = { [unowned self] local, source, bytes in
             deliver(.mediaDatagram(local: local, source: source, bytes: bytes))
         }
+        announcements.deliver = { [unowned self] input in deliver(input) }
         SignalSource.ignoreBrokenPipes()
         signals = try SignalSource([.terminate, .interrupt, .hangUp], loop: loop) { [unowned self] signal in
             switch signal {
@@ -274,11 +277,12 @@ package final class Daemon {
             }
         case .removeFlow(let local): deliver(.mediaCounters(local: local, flows.remove(local)))
         case .readCounters(let local): deliver(.mediaCounters(local: local, flows.counters(of: local)))
-        case .forwardMedia(let bytes, let local, let destination):
+        case .forwardMedia(let bytes, let local, let destination), .playMedia(let bytes, let local, let destination):
             sockets.forward(bytes, from: local, to: destination)
         case .event(let event):
             log.write(event.level, event.text)
             shield.note(event)
+        case .announcement(let id, let event): announcements.take(id, event)
         case .callEnded(let summary): log.write(.info, summary.text)
         case .emergency(let output): emergencies.perform(output)
         }

@@ -34,7 +34,9 @@ package struct AnnouncementRequest: Equatable, Sendable {
     package var acknowledgementKey: Character?
     /// Heard after the key, before we hang up.
     package var confirmation: [PlayoutItem]
-    /// Name the called phone shows.
+    /// Whom the called phone shows, and calls back: an extension, or a number for a trunk. nil: towards a trunk the user we
+    /// are registered as, else the box.
+    package var callingNumber: String?
     package var displayName: String?
     /// From the INVITE to the answer.
     package var ringTimeout: Duration
@@ -45,7 +47,8 @@ package struct AnnouncementRequest: Equatable, Sendable {
 
     package init(
         id: AnnouncementID, target: Target, playlist: Playlist, acknowledgementKey: Character? = nil,
-        confirmation: [PlayoutItem] = [.tone(.confirmation, for: .milliseconds(600))], displayName: String? = nil,
+        confirmation: [PlayoutItem] = [.tone(.confirmation, for: .milliseconds(600))],
+        callingNumber: String? = nil, displayName: String? = nil,
         ringTimeout: Duration = .seconds(30), durationMax: Duration = .seconds(120),
         keyTimeout: Duration = .seconds(5)
     ) {
@@ -54,6 +57,7 @@ package struct AnnouncementRequest: Equatable, Sendable {
         self.playlist = playlist
         self.acknowledgementKey = acknowledgementKey
         self.confirmation = confirmation
+        self.callingNumber = callingNumber
         self.displayName = displayName
         self.ringTimeout = ringTimeout
         self.durationMax = durationMax
@@ -70,7 +74,8 @@ package enum AnnouncementEvent: Equatable, Sendable {
     case played(times: Int)
     /// The key asked for was pressed; any other is ignored.
     case acknowledged(key: Character)
-    /// Nobody answered: the SIP status, 408 for silence, 404 for nobody there, 480 for no registered contact.
+    /// Nobody answered: the SIP status; 408 for silence, 404 for a station, realm or trunk there is not, 480 for a station
+    /// without a registered phone, 487 for `stopAnnouncement`, 503 for lack of ports and for shutdown.
     case failed(statusCode: Int, reason: String)
     /// It was answered and is over.
     case ended(AnnouncementEnd)

@@ -43,8 +43,9 @@ extension CallEngine {
 
     /// A request of a call that runs: a trunk may have left the configuration, or changed its sources, under it.
     private func concernsCall(_ request: SIPRequest, from path: TransportPath) -> Bool {
-        if let reference = DialogID(incoming: request).flatMap({ dialogs[$0] }) {
-            return realm(of: reference) == path.realm
+        if let id = DialogID(incoming: request) {
+            if let reference = dialogs[id] { return realm(of: reference) == path.realm }
+            if let announcement = announcementDialogs[id] { return announcements[announcement]?.realm == path.realm }
         }
         guard request.method == .cancel || request.method == .ack || request.method == .invite else { return false }
         return calls.values.contains {

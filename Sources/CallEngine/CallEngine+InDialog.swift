@@ -7,6 +7,9 @@ extension CallEngine {
     mutating func handleInDialog(
         _ request: SIPRequest, _ transaction: ServerTransactionID, from path: TransportPath, at now: MonotonicTime
     ) {
+        if let id = DialogID(incoming: request).flatMap({ announcementDialogs[$0] }) {
+            return handleInAnnouncement(id, request, transaction, from: path, at: now)
+        }
         guard let reference = DialogID(incoming: request).flatMap({ dialogs[$0] }),
             realm(of: reference) == path.realm
         else {

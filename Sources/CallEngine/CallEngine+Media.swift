@@ -200,7 +200,11 @@ extension CallEngine {
                         .mediaInactive, goneSide: nil, reason: "Q.850;cause=102;text=\"Media inactivity\""),
                     at: now)
             }
+        case .played(let leg, let times): announcementPlayed(leg, times: times)
+        case .playedOut(let leg): announcementPlayedOut(leg, at: now)
+        case .key(let leg, let key): announcementKey(leg, key, at: now)
         case .bindFailed(let leg, _):
+            announcementMediaFailed(leg, at: now)
             guard let owner = mediaOwners[leg] else { return }
             withCall(owner.call, at: now) { engine, call in
                 engine.transition(
@@ -214,6 +218,7 @@ extension CallEngine {
     private mutating func mediaClosed(
         _ leg: MediaLegID, _ statistics: [MediaStreamStatistics], at now: MonotonicTime
     ) {
+        if announcementMediaClosed(leg, statistics) { return }
         guard let owner = mediaOwners.removeValue(forKey: leg) else { return }
         withCall(owner.call, at: now) { engine, call in
             call.closingMedia.remove(leg)

@@ -25,6 +25,10 @@ extension CallEngine {
             hangUpOnStray(request, nextHop, response, at: now)
         case .ping(let trunk, let sent): pingAnswered(trunk, transaction, response, sent: sent, at: now)
         case .registration(let trunk): registrationAnswered(trunk, transaction, response, at: now)
+        case .announcement(let id, let branch): announcementAnswered(id, branch, response, from: path, at: now)
+        case .announcementBye(let id, let authorizationCount):
+            guard response.statusCode >= 200 else { return }
+            announcementByeFinished(id, response, authorizationCount: authorizationCount, at: now)
         }
     }
 
@@ -58,6 +62,8 @@ extension CallEngine {
         case .stray: break
         case .ping(let trunk, _): pingFailed(trunk, transaction, reason: failure.text, at: now)
         case .registration(let trunk): registrationFailed(trunk, transaction, reason: failure.text, at: now)
+        case .announcement(let id, let branch): announcementUnanswered(id, branch, failure, at: now)
+        case .announcementBye(let id, _): announcementByeFinished(id, nil, authorizationCount: 0, at: now)
         }
     }
 

@@ -14,7 +14,22 @@ extension CallEngine {
     }
 
     package func calls(at now: MonotonicTime) -> [CallStatus] {
-        calls.values.sorted { $0.id < $1.id }.map { status(of: $0, at: now) }
+        (calls.values.map { status(of: $0, at: now) } + announcements.values.map { status(of: $0, at: now) })
+            .sorted { $0.id < $1.id }
+    }
+
+    private func status(of call: AnnouncementCall, at now: MonotonicTime) -> CallStatus {
+        let isOpen = call.isMediaOpen
+        return CallStatus(
+            id: call.callID,
+            phase: call.state == .ending
+                ? .ending : call.state == .answered ? .answered : call.hasRung ? .ringing : .trying,
+            caller: CallParty(.none, number: call.request.callingNumber ?? "cresset"), callee: call.party,
+            dialled: call.request.target.number, start: call.start, answer: call.answer, attempts: [],
+            fromCaller: CallMediaCounters(
+                packets: UInt64(isOpen ? media.playedPacketCount(of: call.media) : call.playedPackets)),
+            fromCallee: isOpen ? CallMediaCounters(media.statistics(of: call.media)) : call.fromCallee,
+            callerMedia: [], calleeMedia: localAddresses(of: call.media), announcement: call.request.id)
     }
 
     private func status(of call: Call, at now: MonotonicTime) -> CallStatus {
@@ -71,6 +86,8 @@ extension CallEngine {
         if !clientOwners.isEmpty { names.append("client transactions") }
         if !mediaOwners.isEmpty { names.append("media legs") }
         if !leavingTrunks.isEmpty { names.append("leaving trunks") }
+        if !announcements.isEmpty { names.append("announcements") }
+        if !announcementDialogs.isEmpty || !announcementMedia.isEmpty { names.append("what announcements had") }
         if activeCallCount != 0 { names.append("active calls \(activeCallCount)") }
         if !transactions.isEmpty { names.append("transaction layer") }
         return names

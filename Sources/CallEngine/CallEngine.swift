@@ -22,6 +22,10 @@ package struct CallEngine: Sendable {
         case mediaBindFailed(local: TransportAddress, reason: String)
         /// Whether the kernel relays this flow.
         case flowApplied(local: TransportAddress, inKernel: Bool)
+        /// Ring somebody and play to whoever answers; what becomes of it comes as `Output.announcement`.
+        case placeAnnouncement(AnnouncementRequest)
+        /// CANCEL or BYE; one that is over is no error.
+        case stopAnnouncement(AnnouncementID)
     }
 
     package enum Output: Sendable {
@@ -35,7 +39,10 @@ package struct CallEngine: Sendable {
         /// Feed the counters back as `Input.mediaCounters` at once.
         case readCounters(local: TransportAddress)
         case forwardMedia([UInt8], from: TransportAddress, to: TransportAddress)
+        /// What is played to a leg; as `forwardMedia`, but a ring may send it past the socket.
+        case playMedia([UInt8], from: TransportAddress, to: TransportAddress)
         case event(CallEvent)
+        case announcement(AnnouncementID, AnnouncementEvent)
         /// Indirect, for it is by far the largest: every other output would be moved about at its size.
         indirect case callEnded(CallSummary)
         case emergency(EmergencyEngine.Output)
@@ -60,6 +67,8 @@ package struct CallEngine: Sendable {
         case stray(SIPRequest, NextHop)
         case ping(trunk: String, sent: MonotonicTime)
         case registration(trunk: String)
+        case announcement(AnnouncementID, branch: Int)
+        case announcementBye(AnnouncementID, authorizationCount: Int)
     }
 
     enum TimerKey: Hashable, Sendable {
@@ -74,6 +83,10 @@ package struct CallEngine: Sendable {
         case ping(trunk: String)
         case pingTimeout(trunk: String)
         case summary(CallID)
+        /// The end of ringing, then of listening.
+        case announcementLimit(AnnouncementID)
+        /// All was played; what follows is the wait for a key.
+        case announcementEnd(AnnouncementID)
     }
 
     package private(set) var settings: CallEngineSettings
@@ -93,6 +106,10 @@ package struct CallEngine: Sendable {
     /// Calls not ending; what the limit counts.
     var activeCallCount = 0
     var dialogs: [DialogID: DialogReference] = [:]
+    /// Calls the box placed itself, and what is theirs.
+    var announcements: [AnnouncementID: AnnouncementCall] = [:]
+    var announcementDialogs: [DialogID: AnnouncementID] = [:]
+    var announcementMedia: [MediaLegID: AnnouncementID] = [:]
     var serverOwners: [ServerTransactionID: ServerOwner] = [:]
     var clientOwners: [ClientTransactionID: ClientOwner] = [:]
     var mediaOwners: [MediaLegID: (call: CallID, side: CallSide)] = [:]
@@ -136,6 +153,8 @@ package struct CallEngine: Sendable {
             media.handle(.bindFailed(local: local), at: now)
         case .flowApplied(let local, let inKernel):
             media.handle(.flowApplied(local: local, inKernel: inKernel), at: now)
+        case .placeAnnouncement(let request): placeAnnouncement(request, at: now)
+        case .stopAnnouncement(let id): stopAnnouncement(id, at: now)
         }
         drain(at: now)
     }
@@ -182,6 +201,7 @@ package struct CallEngine: Sendable {
     package mutating func shutdown(at now: MonotonicTime) {
         isShuttingDown = true
         releaseAll(at: now)
+        stopAllAnnouncements(at: now)
         unregisterAll(at: now)
         drain(at: now)
     }
@@ -252,6 +272,8 @@ package struct CallEngine: Sendable {
         case .readCounters(let local): outputs.append(.readCounters(local: local))
         case .forward(let bytes, let source, let destination):
             outputs.append(.forwardMedia(bytes, from: source, to: destination))
+        case .play(let bytes, let source, let destination):
+            outputs.append(.playMedia(bytes, from: source, to: destination))
         case .event(let event): handle(event, at: now)
         }
     }
@@ -267,6 +289,8 @@ package struct CallEngine: Sendable {
         case .ping(let trunk): ping(trunk, at: now)
         case .pingTimeout(let trunk): pingTimedOut(trunk, at: now)
         case .summary(let call): giveSummary(call, at: now)
+        case .announcementLimit(let id): announcementLimitReached(id, at: now)
+        case .announcementEnd(let id): announcementEnds(id, at: now)
         }
     }
 }
@@ -317,6 +341,12 @@ enum Limits {
     static let clientTransactionCountMax = 4_096
     static let authorizationCountMax = 2
     static let retryAfterSeconds = 10
+    /// Announcements at once; one more fails.
+    static let announcementCountMax = 64
+    /// Port pairs of a realm that announcements leave to others.
+    static let portReserveForOthers = 16
+    /// What a listener's jitter buffer still holds when the last packet of an announcement has left.
+    static let announcementTail = Duration.milliseconds(300)
     /// How long the last media counters are waited for before the summary goes without them.
     static let summaryDelay = Duration.seconds(1)
 }

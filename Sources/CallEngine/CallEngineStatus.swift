@@ -21,11 +21,13 @@ package struct CallStatus: Equatable, Sendable {
     /// Our media addresses (RTP) on each leg.
     package var callerMedia: [TransportAddress]
     package var calleeMedia: [TransportAddress]
+    /// The box placed the call itself: there is no caller, and `fromCaller` is what was played.
+    package var announcement: AnnouncementID?
 
     package init(
         id: CallID, phase: Phase, caller: CallParty, callee: CallParty, dialled: String, start: MonotonicTime,
         answer: MonotonicTime?, attempts: [CallAttempt], fromCaller: CallMediaCounters, fromCallee: CallMediaCounters,
-        callerMedia: [TransportAddress], calleeMedia: [TransportAddress]
+        callerMedia: [TransportAddress], calleeMedia: [TransportAddress], announcement: AnnouncementID? = nil
     ) {
         self.id = id
         self.phase = phase
@@ -39,6 +41,7 @@ package struct CallStatus: Equatable, Sendable {
         self.fromCallee = fromCallee
         self.callerMedia = callerMedia
         self.calleeMedia = calleeMedia
+        self.announcement = announcement
     }
 }
 

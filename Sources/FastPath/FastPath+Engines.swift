@@ -41,6 +41,10 @@ extension FastPath {
     /// From now on packets of this flow are relayed as it says. An existing flow with the same key is replaced at
     /// once, and its counters continue. When the answer is `.unsupported` no engine has a flow with this key.
     package func apply(_ flow: MediaFlow) throws(FastPathError) -> FastPathResult {
+        guard !flow.staysInUserSpace else {
+            remove(flow.local)
+            return .unsupported(.userSpace)
+        }
         var entry = served[flow.local] ?? Served(flow: flow, engines: [])
         entry.flow = flow
         var result = FastPathResult.unsupported(.notAttached)

@@ -128,5 +128,7 @@ package enum FastPathResult: Hashable, Sendable {
         case tableFull
         /// No interface has the program.
         case notAttached
+        /// The flow says so itself.
+        case userSpace
     }
 }

@@ -31,6 +31,8 @@ package struct MediaEngine: Sendable {
         case readCounters(local: TransportAddress)
         /// Send from our socket `from`.
         case forward([UInt8], from: TransportAddress, to: TransportAddress)
+        /// Send what is played, from our socket `from` or past it.
+        case play([UInt8], from: TransportAddress, to: TransportAddress)
         case event(MediaEvent)
     }
 
@@ -43,15 +45,18 @@ package struct MediaEngine: Sendable {
         /// Of the pair; the key is the older leg.
         case inactivity(MediaLegID)
         case closing(MediaLegID)
+        case playout(MediaLegID)
     }
 
     var settings: MediaSettings
     private var realms: [RealmID: MediaRealm]
     private var pools: [RealmID: PortPool]
-    private var random: RandomSource
+    var random: RandomSource
     private var nextID: UInt64 = 1
 
     var legs: [MediaLegID: MediaLeg] = [:]
+    /// The legs something is played to.
+    var playouts: [MediaLegID: LegPlayout] = [:]
     var closing: [MediaLegID: ClosingLeg] = [:]
     var endpoints: [TransportAddress: EndpointKey] = [:]
     var timers = TimerTable<Timer>()
@@ -101,6 +106,11 @@ package struct MediaEngine: Sendable {
         return streams[stream].rtp.local
     }
 
+    /// Port pairs that nobody has and that do not rest; 0 for an unknown realm.
+    package mutating func freePortCount(in realm: RealmID, at now: MonotonicTime) -> Int {
+        pools[realm]?.freeCount(at: now) ?? 0
+    }
+
     /// How many streams (port pairs) the leg has; 0 for an unknown leg.
     package func streamCount(of leg: MediaLegID) -> Int { legs[leg]?.streams.count ?? 0 }
 
@@ -148,6 +158,7 @@ package struct MediaEngine: Sendable {
     package mutating func closeLeg(_ leg: MediaLegID, at now: MonotonicTime) {
         guard let peer = legs[leg].map(\.peer) else { return }
         separate(leg)
+        endPlayout(leg)
         if let peer { refresh(peer, at: now) }
         guard let state = legs.removeValue(forKey: leg) else { return }
         var awaited: Set<TransportAddress> = []
@@ -350,6 +361,7 @@ package struct MediaEngine: Sendable {
             case .silence(let leg): checkSilence(leg, at: now)
             case .inactivity(let leg): checkInactivity(leg, at: now)
             case .closing(let leg): finishClosing(leg)
+            case .playout(let leg): playNext(leg, at: now)
             }
         }
     }

@@ -116,6 +116,12 @@ package enum MediaEvent: Equatable, Sendable {
     case inactive(MediaLegID, MediaLegID)
     /// The port could not be bound: the leg is of no use, fail the call.
     case bindFailed(MediaLegID, stream: Int)
+    /// So many repetitions of what is played to this leg have been sent to the end.
+    case played(MediaLegID, times: Int)
+    /// All of them; silence follows until something else is played or the playing is stopped.
+    case playedOut(MediaLegID)
+    /// Whoever is played to pressed a key (RFC 4733): `0` to `9`, `*`, `#`, `A` to `D`.
+    case key(MediaLegID, Character)
     /// After `closeLeg`, with the last counters of the kernel in it. The leg is unknown from now on.
     case closed(MediaLegID, [MediaStreamStatistics])
 }

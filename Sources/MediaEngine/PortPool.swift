@@ -22,12 +22,22 @@ struct PortPool: Sendable {
         }
     }
 
-    /// nil when all are taken or resting.
-    mutating func take(at now: MonotonicTime, random: inout RandomSource) -> UInt16? {
+    /// How many could be taken.
+    mutating func freeCount(at now: MonotonicTime) -> Int {
+        endRests(at: now)
+        return free.count
+    }
+
+    private mutating func endRests(at now: MonotonicTime) {
         while let port = resting.popDue(now) {
             // Rested through a change of the range: it may be outside now.
             if range.contains(port), range.contains(port | 1) { free.append(port) }
         }
+    }
+
+    /// nil when all are taken or resting.
+    mutating func take(at now: MonotonicTime, random: inout RandomSource) -> UInt16? {
+        endRests(at: now)
         guard !free.isEmpty else { return nil }
         let index = Int.random(in: 0..<free.count, using: &random)
         free.swapAt(index, free.count - 1)

@@ -194,10 +194,12 @@ extension MediaEngine {
         _ bytes: [UInt8], _ kind: MediaPacketKind, _ key: EndpointKey, now: MonotonicTime
     ) {
         let flow = desiredFlow(key)
-        if flow != nil, endpoint(key)?.mayBypass == false { observe(bytes, kind, key, at: now) }
+        let isHeardHere = isHeardHere(key.leg)
+        if flow != nil || isHeardHere, endpoint(key)?.mayBypass == false { observe(bytes, kind, key, at: now) }
+        if isHeardHere, kind == .rtp { readKeys(bytes, key) }
         let again = modify(key) { endpoint -> MediaFlow? in
             endpoint.socket.lastArrival = now
-            guard flow != nil else { return nil }
+            guard flow != nil || isHeardHere else { return nil }
             endpoint.socket.packets &+= 1
             endpoint.socket.bytes &+= UInt64(bytes.count)
             guard endpoint.mayBypass, now - endpoint.appliedAt >= Limits.reapplyInterval else { return nil }
@@ -253,6 +255,7 @@ extension MediaEngine {
     mutating func refreshFlow(_ key: EndpointKey, at now: MonotonicTime) {
         let flow = desiredFlow(key)
         var step = flow == nil ? 0 : 1
+        var leavesKernel = false
         let changed = modify(key) { endpoint -> TransportAddress? in
             guard endpoint.applied != flow else { return nil }
             if endpoint.applied != nil { step -= 1 }
@@ -262,13 +265,22 @@ extension MediaEngine {
                 endpoint.kernel = MediaFlowCounters()
                 endpoint.isInKernel = nil
             }
+            if let applied = endpoint.applied, let flow, applied.staysInUserSpace != flow.staysInUserSpace {
+                leavesKernel = flow.staysInUserSpace
+                if !leavesKernel, !endpoint.awaitsLastCounters {
+                    endpoint.past = endpoint.past + endpoint.kernel
+                    endpoint.kernel = MediaFlowCounters()
+                }
+                endpoint.isInKernel = leavesKernel ? false : nil
+            }
             endpoint.applied = flow
             endpoint.appliedAt = now
-            endpoint.awaitsLastCounters = flow == nil
+            endpoint.awaitsLastCounters = flow == nil || leavesKernel
             return endpoint.local
         }
         guard let local = changed ?? nil else { return }
         flowCount += step
+        if leavesKernel { outputs.append(.removeFlow(local: local)) }
         outputs.append(flow.map { .applyFlow($0) } ?? .removeFlow(local: local))
     }
 
@@ -285,6 +297,8 @@ extension MediaEngine {
         if key.isRTCP, source.rtcpMux { return nil }
         // Direction is about RTP; RTCP goes on during hold (RFC 3264 §5.1).
         guard key.isRTCP || (source.sends && sink.receives) else { return nil }
+        // Whoever is played to hears nobody else meanwhile.
+        if !key.isRTCP, let id = leg.peer, playouts[id] != nil { return nil }
         let leavesByRTCP = key.isRTCP && !sink.rtcpMux
         guard let destination = leavesByRTCP ? to[index].rtcp.accepted : to[index].rtp.accepted else { return nil }
         let isEmergency = leg.isEmergency || peer.isEmergency
@@ -296,7 +310,8 @@ extension MediaEngine {
             rewrittenDestination: destination, payloadTypes: key.isRTCP ? [] : from[index].payloadTypes,
             trafficClass: isEmergency ? settings.emergencyTrafficClass : settings.trafficClass,
             isEmergency: isEmergency, clockRate: key.isRTCP ? nil : from[index].format?.clockRate,
-            eventPayloadType: key.isRTCP ? nil : from[index].format?.eventPayloadType)
+            eventPayloadType: key.isRTCP ? nil : from[index].format?.eventPayloadType,
+            staysInUserSpace: !key.isRTCP && playouts[key.leg] != nil)
     }
 }
 

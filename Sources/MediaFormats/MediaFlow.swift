@@ -54,12 +54,15 @@ package struct MediaFlow: Hashable, Sendable {
     package var clockRate: UInt32?
     /// telephone-event as it arrives here, before any mapping (RFC 4733); nil: none agreed.
     package var eventPayloadType: UInt8?
+    /// What passes is read or mixed in user space: no fast path takes it.
+    package var staysInUserSpace: Bool
 
     package init(
         local: TransportAddress, kind: Kind, acceptedSource: TransportAddress, wrongSource: WrongSource,
         rewrittenSource: TransportAddress, rewrittenDestination: TransportAddress,
         payloadTypes: [PayloadTypeMapping] = [], trafficClass: TrafficClassPolicy = .preserve,
-        isEmergency: Bool = false, clockRate: UInt32? = nil, eventPayloadType: UInt8? = nil
+        isEmergency: Bool = false, clockRate: UInt32? = nil, eventPayloadType: UInt8? = nil,
+        staysInUserSpace: Bool = false
     ) {
         self.local = local
         self.kind = kind
@@ -72,6 +75,7 @@ package struct MediaFlow: Hashable, Sendable {
         self.isEmergency = isEmergency
         self.clockRate = clockRate
         self.eventPayloadType = eventPayloadType
+        self.staysInUserSpace = staysInUserSpace
     }
 }
 

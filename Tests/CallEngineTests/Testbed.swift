@@ -19,9 +19,12 @@ final class Testbed {
     /// Of each call for help, its record as it was given last.
     var emergencyRecords: [EmergencyCallID: EmergencyRecord] = [:]
     var summaries: [CallSummary] = []
+    var announcements: [(id: AnnouncementID, event: AnnouncementEvent)] = []
     var boundPorts: Set<TransportAddress> = []
     var flows: [TransportAddress: MediaFlow] = [:]
     var forwarded: [(bytes: [UInt8], from: TransportAddress, to: TransportAddress)] = []
+    /// What is played to legs of ours.
+    var played: [(bytes: [UInt8], from: TransportAddress, to: TransportAddress)] = []
     /// What the kernel would have counted.
     var counters: [TransportAddress: MediaFlowCounters] = [:]
     var closedConnections: [TransportPath] = []
@@ -172,7 +175,9 @@ final class Testbed {
                 engine.handle(.mediaCounters(local: local, counters[local] ?? MediaFlowCounters()), at: now)
             case .forwardMedia(let bytes, let source, let destination):
                 forwarded.append((bytes, source, destination))
+            case .playMedia(let bytes, let source, let destination): played.append((bytes, source, destination))
             case .event(let event): events.append(event)
+            case .announcement(let id, let event): announcements.append((id, event))
             case .callEnded(let summary): summaries.append(summary)
             case .emergency(.record(let record)): emergencyRecords[record.id] = record
             }

@@ -238,9 +238,9 @@ struct EngineWorld {
                 if answersCounters { engine.handle(.mediaCounters(local: local, MediaFlowCounters()), at: now) }
             case .readCounters(let local):
                 if answersCounters { engine.handle(.mediaCounters(local: local, MediaFlowCounters()), at: now) }
-            case .forwardMedia(_, let source, _):
+            case .forwardMedia(_, let source, _), .playMedia(_, let source, _):
                 guard boundPorts.contains(source) else { fatalError("media leaves \(source), which is not bound") }
-            case .closeConnection, .event, .callEnded: trace { "\(output)" }
+            case .closeConnection, .event, .announcement, .callEnded: trace { "\(output)" }
             }
         }
     }
