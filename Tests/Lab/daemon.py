@@ -115,6 +115,7 @@ class Daemon:
         os.makedirs(self.state, exist_ok=True)
         self.write(files)
         self.process = None
+        self.before = []  # words in front of the command, as `nice`
         self.log = []
 
     def write(self, files):
@@ -130,7 +131,7 @@ class Daemon:
         with contextlib.suppress(FileNotFoundError):
             os.remove(self.control)
         self.process = self.namespace.start(
-            "nice", "-n", "-10",  # as its systemd unit says
+            *self.before, "nice", "-n", "-10",  # as its systemd unit says
             binary("cressetd"), "--config", self.configuration, "--state", self.state, "--control", self.control,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         threading.Thread(target=self._follow, args=(self.process.stdout,), daemon=True).start()

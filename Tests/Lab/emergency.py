@@ -16,7 +16,7 @@ import capture
 from daemon import DOMAIN
 from labtest import LabTest
 from namespaces import CARRIERS, LAN_BOX, WAN_BOX
-from scenario import Called, Caller, pause, receive
+from scenario import Called, Caller, pause, receive, reply
 
 SITES = {"harbour": "192.168.50", "warehouse": "192.168.51", "annex": "192.168.52"}
 NOWHERE = "192.168.53"  # on the LAN, at no site
@@ -41,12 +41,13 @@ class EmergencyTest(LabTest):
     first = ("carrier-a",)
     calls_max = 120
     extra = {}
+    start = True  # False: the class starts the box itself
     figure = ""
 
     @classmethod
     def setUpClass(cls):
         cls.configuration = dict(
-            calls_max=cls.calls_max, health_interval=None, registration=False,
+            start=cls.start, calls_max=cls.calls_max, health_interval=None, registration=False,
             extra={"trunks.toml": trunks(), "emergency.toml": emergency(*cls.first), **cls.extra})
         super().setUpClass()
         network = cls.lab.network
@@ -55,7 +56,8 @@ class EmergencyTest(LabTest):
                 network.phones.ip("addr", "add", f"{net}.{host}/32", "dev", "lan")
             network.box.ip("route", "add", f"{net}.0/24", "dev", "lan0")
         # A carrier without socket answers each time: Linux would limit ICMP to one a second and address.
-        network.carrier.run("sysctl", "-qw", "net.ipv4.icmp_ratelimit=0", "net.ipv4.icmp_msgs_per_sec=10000")
+        network.carrier.run("sysctl", "-qw", "net.ipv4.icmp_ratelimit=0", "net.ipv4.icmp_msgs_per_sec=10000",
+                            "net.ipv4.conf.all.promote_secondaries=1")
 
     def tearDown(self):
         for endpoint in self.lab.endpoints:
@@ -72,8 +74,9 @@ class EmergencyTest(LabTest):
 
     def dead(self, kind, which=0):
         """A carrier of no use. ICMP and TCP refusal need nobody: no socket is there."""
-        if kind == "silent":
-            return self.lab.carrier([receive("INVITE"), pause(60000)], which, digest=False,
+        if kind.startswith("silent"):
+            trying = [reply(100, "Trying", tagged=False)] if kind == "silent after 100" else []
+            return self.lab.carrier([receive("INVITE"), *trying, pause(60000)], which, digest=False,
                                     options=["-default_behaviors", "none"])
         if kind == "503":
             return self.lab.carrier(Called().rejecting(503, "Service Unavailable"), which, digest=False)
