@@ -183,6 +183,8 @@ struct Attempt: Sendable {
     var timer: SessionTimer
     var authorizationCount = 0
     var isTransactionFinished = false
+    /// Any response came, also 100: there is somebody.
+    var isHeard = false
 
     var isOpen: Bool { state == .trying || state == .ringing }
 

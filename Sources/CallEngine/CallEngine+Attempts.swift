@@ -117,6 +117,7 @@ extension CallEngine {
             guard call.attempts.indices.contains(attempt.rawValue) else { return }
             let index = attempt.rawValue
             engine.noteEvidence(of: call.attempts[index], response.statusCode, at: now)
+            call.attempts[index].isHeard = true
             switch response.statusCode {
             case ...100: break
             case 101...199: engine.provisional(&call, index, response, from: path, at: now)
@@ -267,6 +268,7 @@ extension CallEngine {
             guard call.attempts.indices.contains(attempt.rawValue), call.state == .proceeding else { return }
             let index = attempt.rawValue
             guard call.attempts[index].state == .trying else { return }
+            if Self.isLastHope(&call, index) { return }
             engine.noteEvidence(of: call.attempts[index], 408, at: now)
             engine.cancel(&call, index, .timedOut, reason: nil, at: now)
             engine.noteFailure(&call, code: 504, at: now)

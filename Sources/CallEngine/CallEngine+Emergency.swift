@@ -92,6 +92,18 @@ extension CallEngine {
         }
     }
 
+    /// Whether this trunk, slow as it is, is the last one to be asked for help: it said 100, and nobody else is left. Then
+    /// only the caller gives up. If others are left, it is asked once more after them.
+    static func isLastHope(_ call: inout Call, _ index: Int) -> Bool {
+        guard call.emergency != nil, call.attempts[index].isHeard else { return false }
+        if call.plan.isEmpty { return true }
+        let target = call.attempts[index].target
+        if call.attempts.count(where: { $0.target.peer.trunkName == target.peer.trunkName }) == 1 {
+            call.plan.append([target])
+        }
+        return false
+    }
+
     /// What became of a trunk that was asked for help.
     mutating func noteEmergencyAttempt(_ call: Call, _ index: Int, at now: MonotonicTime) {
         guard let emergency = call.emergency, let trunk = call.attempts[index].target.peer.trunkName else { return }

@@ -140,6 +140,41 @@ struct EmergencyCallTests {
         #expect(try second.take(.invite).requestURI.text == "sip:911@203.0.113.20")
     }
 
+    @Test("does not give up a slow trunk when there is no other")
+    func onlyTrunk() throws {
+        let bed = Testbed { $0.trunks["carrier-b"] = nil }
+        let phone = try bed.phone("2001", "192.0.2.11")
+        let carrier = bed.carrier()
+        let invite = try phone.invite("911", offer: offer)
+        let outgoing = try carrier.take(.invite)
+        try carrier.respond(outgoing, 100)
+        bed.advance(by: .seconds(60))
+        #expect(carrier.inbox.isEmpty)
+        try carrier.respond(outgoing, 200, body: sdp("203.0.113.10", 6_000))
+        try phone.ack(invite, try phone.take(200))
+    }
+
+    @Test("comes back to a slow trunk when all others have failed")
+    func slowTrunk() throws {
+        let bed = Testbed()
+        let phone = try bed.phone("2001", "192.0.2.11")
+        let (first, second) = (bed.carrier(), bed.carrier("203.0.113.20"))
+        let invite = try phone.invite("911", offer: offer)
+        let given = try first.take(.invite)
+        try first.respond(given, 100)
+        bed.advance(by: .seconds(5))
+        try first.respond(try first.take(.cancel), 200)
+        try first.respond(given, 487)
+        try second.respond(try second.take(.invite), 503)
+        _ = try first.take(.ack)
+        let again = try first.take(.invite)
+        try first.respond(again, 100)
+        bed.advance(by: .seconds(60))
+        try first.respond(again, 180)
+        try first.respond(again, 200, body: sdp("203.0.113.10", 6_000))
+        try phone.ack(invite, try phone.take(200))
+    }
+
     @Test("waits for a silent trunk no longer than the limit for emergencies")
     func silentTrunk() throws {
         let bed = Testbed {
