@@ -24,8 +24,7 @@ extension CallEngineSettings {
             },
             numbers: [String: [String]](
                 configuration.numbers.map { ("+" + $0.digits, $0.stations) }, uniquingKeysWith: { first, _ in first }),
-            emergency: EmergencySettings(
-                trunks: configuration.emergency.trunks, attemptTimeout: configuration.emergency.attemptTimeout),
+            emergency: EmergencySettings(configuration),
             calls: Calls(
                 maximum: configuration.calls.maximum,
                 mediaFlowCountMax: configuration.calls.mediaFlowCountMax, ringTimeout: configuration.calls.ringTimeout,
@@ -73,7 +72,7 @@ extension CallEngineSettings.Trunk {
             },
             attemptTimeout: trunk.attemptTimeout, callsMax: trunk.callsMax,
             reliableProvisional: .init(trunk.reliableProvisional),
-            telephoneEvent: trunk.telephoneEvent)
+            telephoneEvent: trunk.telephoneEvent, emergency: .init(trunk.emergency))
     }
 }
 

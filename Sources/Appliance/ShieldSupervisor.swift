@@ -34,6 +34,7 @@ final class ShieldSupervisor {
     private var kernelRealms: Set<RealmID> = []
     private var trunkRealms: Set<RealmID> = []
     private var users: Set<String> = []
+    private var emergencyNumbers = EmergencyNumberPlan()
     private var droppedBefore: [IPAddress: UInt64] = [:]
     private var droppedTotalBefore: UInt64 = 0
     private var kernelFailed = false
@@ -72,6 +73,7 @@ final class ShieldSupervisor {
     private func take(_ configuration: BoxConfiguration) {
         self.configuration = configuration
         users = Set(configuration.stations.map(\.name))
+        emergencyNumbers = configuration.emergency.numberPlan
         trunkRealms = Set(configuration.realms.filter { $0.role == .trunks }.map { RealmID($0.name) })
         rulesInKernel = false
         guard let fastPath else { return }
@@ -129,7 +131,7 @@ final class ShieldSupervisor {
             return true
         }
         // Whoever asks for help is heard, and so is what follows in that call.
-        guard case .request(let request) = message, request.emergencyNumber == .emergency,
+        guard case .request(let request) = message, emergencyNumbers.number(askedBy: request) == .emergency,
             !trunkRealms.contains(path.realm)
         else {
             shield.countRefused()
@@ -142,7 +144,7 @@ final class ShieldSupervisor {
         guard shield.policy.isOn, case .request(let request) = message else { return }
         let source = path.remote.address
         // Whoever asks for help is nobody's offender, whatever his phone is.
-        guard shield.standing(of: source) == .unknown, request.emergencyNumber == nil else { return }
+        guard shield.standing(of: source) == .unknown, emergencyNumbers.number(askedBy: request) == nil else { return }
         if let scanner = request.headers.first(.userAgent).flatMap({ shield.scanner(inUserAgent: $0) }) {
             return note(.scanner(scanner), from: source)
         }

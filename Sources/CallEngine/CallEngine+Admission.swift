@@ -75,7 +75,7 @@ extension CallEngine {
         }
         let refusal = Self.refusal(ofHeaders: request)
         // A loop is one for everybody; that a phone requires what we do not have must not cost a life.
-        if request.method == .invite, request.emergencyNumber == .emergency, refusal?.statusCode != 483,
+        if request.method == .invite, emergencyNumber(of: request) == .emergency, refusal?.statusCode != 483,
             case .stations = source(of: path)
         {
             return handleEmergencyInvite(request, transaction, from: path, at: now)
@@ -225,7 +225,8 @@ extension CallEngine {
         let user: String
         switch dialledUser(of: request, realm: path.realm) {
         case .user(let dialled): user = dialled
-        case .foreign where request.emergencyNumber != nil, .unsupportedScheme where request.emergencyNumber != nil:
+        case .foreign where emergencyNumber(of: request) != nil,
+            .unsupportedScheme where emergencyNumber(of: request) != nil:
             user = ""
         case .foreign: return refuseCall(request, transaction, from: path, dialled: "", 404, at: now)
         case .unsupportedScheme: return refuseCall(request, transaction, from: path, dialled: "", 416, at: now)
@@ -250,7 +251,7 @@ extension CallEngine {
         if let refusal = legRefusal(of: request, from: peer) {
             return refuse(request, transaction, refusal, at: now)
         }
-        if case .station = peer, request.emergencyNumber == .test {
+        if case .station = peer, emergencyNumber(of: request) == .test {
             return startEmergencyCall(
                 request, transaction, from: path, peer: peer, offer: offer, number: .test, at: now)
         }

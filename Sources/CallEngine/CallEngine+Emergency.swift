@@ -6,6 +6,10 @@ import SignallingFormats
 // A call for help goes past authentication, capacity and the dial plan: recognised first, refused for nothing that is
 // ours to decide, and offered to every trunk there is (47 CFR 9.16(a), (b)(1)).
 extension CallEngine {
+    func emergencyNumber(of request: SIPRequest) -> EmergencyNumber? {
+        settings.emergency.numbers.number(askedBy: request)
+    }
+
     /// The INVITE of a phone that asks for help, registered or not.
     mutating func handleEmergencyInvite(
         _ request: SIPRequest, _ transaction: ServerTransactionID, from path: TransportPath, at now: MonotonicTime

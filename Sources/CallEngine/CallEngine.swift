@@ -125,7 +125,9 @@ package struct CallEngine: Sendable {
         self.settings = settings
         self.random = random
         self.hash = hash
-        transactions = TransactionLayer(endpoints: Self.endpoints(settings), random: self.random.fork())
+        transactions = TransactionLayer(
+            endpoints: Self.endpoints(settings), random: self.random.fork(),
+            emergencyNumbers: settings.emergency.numbers)
         registrar = Registrar()
         digest = DigestServer(
             realm: settings.domain, algorithms: settings.digestAlgorithms, hash: hash, random: self.random.fork())
@@ -192,6 +194,7 @@ package struct CallEngine: Sendable {
         settings = new
         media.reconfigure(realms: Self.mediaRealms(new), settings: new.media, at: now)
         emergencies.reconfigure(new.emergency)
+        transactions.emergencyNumbers = new.emergency.numbers
         reconfigureStations(from: old, at: now)
         reconfigureTrunks(from: old, at: now)
         drain(at: now)

@@ -129,12 +129,14 @@ package struct CallEngineSettings: Equatable, Sendable {
         package var reliableProvisional: ReliableProvisional
         /// The payload type of telephone-event on this leg; nil leaves what the other leg uses.
         package var telephoneEvent: UInt8?
+        package var emergency: EmergencyTrunk
 
         package init(
             realm: RealmID, peer: TransportAddress, transport: TrunkTransport = .automatic, sources: [IPPrefix] = [],
             registration: TrunkRegistration? = nil, authentication: Credentials? = nil,
             health: TrunkHealth? = TrunkHealth(), attemptTimeout: Duration = .seconds(4), callsMax: Int? = nil,
-            reliableProvisional: ReliableProvisional = .supported, telephoneEvent: UInt8? = nil
+            reliableProvisional: ReliableProvisional = .supported, telephoneEvent: UInt8? = nil,
+            emergency: EmergencyTrunk = EmergencyTrunk()
         ) {
             self.realm = realm
             self.peer = peer
@@ -147,6 +149,7 @@ package struct CallEngineSettings: Equatable, Sendable {
             self.callsMax = callsMax
             self.reliableProvisional = reliableProvisional
             self.telephoneEvent = telephoneEvent
+            self.emergency = emergency
         }
 
         /// Whether a request from here belongs to this trunk.

@@ -2,7 +2,7 @@ import Primitives
 
 /// Everything the directory of TOML files says, checked and with defaults filled in.
 ///
-/// Realms, stations, trunks and numbers are sorted by name, so that two directories which say the same are equal;
+/// Realms, stations, trunks, numbers and sites are sorted by name, so that two directories which say the same are equal;
 /// routes keep their order, because the first match wins.
 package struct BoxConfiguration: Equatable, Sendable {
     package var system: SystemConfiguration
@@ -11,6 +11,7 @@ package struct BoxConfiguration: Equatable, Sendable {
     package var trunks: [TrunkConfiguration]
     package var routes: [RouteConfiguration]
     package var numbers: [NumberConfiguration]
+    package var sites: [SiteConfiguration]
     package var emergency: EmergencyConfiguration
     package var calls: CallsConfiguration
     package var media: MediaConfiguration
@@ -22,7 +23,8 @@ package struct BoxConfiguration: Equatable, Sendable {
     package init(
         system: SystemConfiguration, realms: [RealmConfiguration] = [], stations: [StationConfiguration] = [],
         trunks: [TrunkConfiguration] = [], routes: [RouteConfiguration] = [], numbers: [NumberConfiguration] = [],
-        emergency: EmergencyConfiguration = .init(), calls: CallsConfiguration = .init(),
+        sites: [SiteConfiguration] = [], emergency: EmergencyConfiguration = .init(),
+        calls: CallsConfiguration = .init(),
         media: MediaConfiguration = .init(), qos: QoSConfiguration = .init(),
         signalling: SignallingConfiguration = .init(),
         shield: ShieldConfiguration = .init(), log: LogConfiguration = .init()
@@ -33,6 +35,7 @@ package struct BoxConfiguration: Equatable, Sendable {
         self.trunks = trunks.sorted { $0.name < $1.name }
         self.routes = routes
         self.numbers = numbers.sorted { $0.digits < $1.digits }
+        self.sites = sites.sorted { $0.name < $1.name }
         self.emergency = emergency
         self.calls = calls
         self.media = media
@@ -44,6 +47,7 @@ package struct BoxConfiguration: Equatable, Sendable {
 
     package func realm(named name: String) -> RealmConfiguration? { realms.first { $0.name == name } }
     package func station(named name: String) -> StationConfiguration? { stations.first { $0.name == name } }
+    package func site(named name: String) -> SiteConfiguration? { sites.first { $0.name == name } }
     package func trunk(named name: String) -> TrunkConfiguration? { trunks.first { $0.name == name } }
 
     /// The first route whose pattern matches what the station dialled, and the number to send; nil when none does.

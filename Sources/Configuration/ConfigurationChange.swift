@@ -30,6 +30,7 @@ package enum ConfigurationChange: Equatable, Sendable {
     case routes(countBefore: Int, countAfter: Int)
     /// By digits, without `+`.
     case number(String, Kind)
+    case site(String, Kind)
     case calls([KeyChange])
     case media([KeyChange])
     case emergency([KeyChange])
@@ -50,6 +51,7 @@ extension ConfigurationChange: CustomStringConvertible {
         case .routes(let before, let after) where before == after: "routes: changed (\(after))"
         case .routes(let before, let after): "routes: changed (\(before) → \(after))"
         case .number(let digits, let kind): "number \(digits): \(Self.text(kind))"
+        case .site(let name, let kind): "site \(name): \(Self.text(kind))"
         case .calls(let changes): "calls: \(Self.text(changes))"
         case .media(let changes): "media: \(Self.text(changes))"
         case .emergency(let changes): "emergency: \(Self.text(changes))"
@@ -95,6 +97,7 @@ extension BoxConfiguration {
             changes.append(.routes(countBefore: old.routes.count, countAfter: routes.count))
         }
         changes += Self.compare(old.numbers, numbers, name: \.digits, \.renderedAlone) { .number($0, $1) }
+        changes += Self.compare(old.sites, sites, name: \.name, \.rendered) { .site($0, $1) }
         compare(old.emergency.rendered, emergency.rendered) { .emergency($0) }
         compare(old.calls.rendered, calls.rendered) { .calls($0) }
         compare(old.media.rendered, media.rendered) { .media($0) }

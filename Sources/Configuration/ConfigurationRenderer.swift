@@ -40,10 +40,17 @@ struct RenderedTable: Equatable {
 
     /// An inline table.
     mutating func add(_ key: String, _ inner: RenderedTable) {
-        func text(_ value: (Entry) -> String) -> String {
-            "{ " + inner.entries.map { "\($0.key) = \(value($0))" }.joined(separator: ", ") + " }"
-        }
-        entries.append(Entry(key, text(\.value), shown: text(\.shown), identity: text(\.identity)))
+        entries.append(
+            Entry(key, inner.inline(\.value), shown: inner.inline(\.shown), identity: inner.inline(\.identity)))
+    }
+
+    /// A list of inline tables, which hold no password.
+    mutating func add(_ key: String, _ list: [RenderedTable]) {
+        add(key, "[" + list.map { $0.inline(\.value) }.joined(separator: ", ") + "]")
+    }
+
+    private func inline(_ value: (Entry) -> String) -> String {
+        "{ " + entries.map { "\($0.key) = \(value($0))" }.joined(separator: ", ") + " }"
     }
 }
 
@@ -60,6 +67,7 @@ extension BoxConfiguration {
         tables += trunks.map(\.rendered)
         tables += routes.map(\.rendered)
         if !numbers.isEmpty { tables.append(renderedNumbers) }
+        tables += sites.map(\.rendered)
         tables += [
             emergency.rendered, calls.rendered, media.rendered, qos.rendered, signalling.rendered, shield.rendered,
             log.rendered,
@@ -112,6 +120,8 @@ extension StationConfiguration {
         if let displayName { table.add("display-name", text: displayName) }
         if let number { table.add("number", text: number) }
         table.add("contacts-max", contactsMax)
+        if let site { table.add("site", text: site) }
+        place.render(to: &table)
         return table
     }
 }
@@ -136,6 +146,7 @@ extension TrunkConfiguration {
         if let callsMax { table.add("calls-max", callsMax) }
         table.add("reliable-provisional", text: reliableProvisional.rawValue)
         if let telephoneEvent { table.add("telephone-event", telephoneEvent) }
+        emergency.render(to: &table)
         return table
     }
 

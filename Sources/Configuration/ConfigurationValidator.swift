@@ -2,8 +2,8 @@ import Primitives
 
 /// Checks what single keys cannot know: references between tables, overlaps, contradictions, oddities.
 struct ConfigurationValidator {
-    private let decoded: SectionDecoder
-    private let findings: Findings
+    let decoded: SectionDecoder
+    let findings: Findings
 
     init(_ decoded: SectionDecoder, _ findings: Findings) {
         self.decoded = decoded
@@ -16,7 +16,7 @@ struct ConfigurationValidator {
         checkStations()
         checkTrunks()
         checkTrunkSources()
-        checkEmergencyTrunks()
+        checkEmergency()
         checkRoutes()
         checkNumbers()
         checkTimers()
@@ -101,7 +101,7 @@ struct ConfigurationValidator {
         return realm
     }
 
-    private func unknown(_ what: String, _ name: String, among names: [String], at path: TOMLKeyPath) {
+    func unknown(_ what: String, _ name: String, among names: [String], at path: TOMLKeyPath) {
         let allowed = names.isEmpty ? "there is none" : "there are: " + names.sorted().joined(separator: ", ")
         findings.error(
             path, "no \(what) is named \(quoted(name))\(Suggestion.text(for: name, among: names)); \(allowed)")
@@ -210,24 +210,6 @@ struct ConfigurationValidator {
         }
     }
 
-    // MARK: Calls for help
-
-    private func checkEmergencyTrunks() {
-        let trunks = decoded.emergency.trunks
-        let path = TOMLKeyPath("emergency", "trunks")
-        for (position, trunk) in trunks.enumerated() {
-            if !decoded.trunkNames.contains(trunk) {
-                unknown("trunk", trunk, among: decoded.trunkNames, at: path.element(position))
-            } else if trunks[..<position].contains(trunk) {
-                findings.warning(path.element(position), "trunk \(quoted(trunk)) is given twice")
-            }
-        }
-        if decoded.trunkNames.isEmpty, !decoded.stationNames.isEmpty {
-            findings.warning(
-                TOMLKeyPath("stations"), "there are phones but no trunk: a call to 911 would reach nobody")
-        }
-    }
-
     // MARK: Routes
 
     private func checkRoutes() {
@@ -258,14 +240,7 @@ struct ConfigurationValidator {
 
     private func checkPattern(_ pattern: DialPattern, at path: TOMLKeyPath) {
         let text = quoted(pattern.description)
-        if let number = ["911", "933"].first(where: { pattern.matches($0) }) {
-            findings.error(
-                path,
-                "\(text) would also take \(number): emergency calls and their test calls never go by a route; use a "
-                    + "pattern that cannot match it, as \"9NXXXXXX\"")
-        } else if let number = EmergencyNumber.dialStrings.keys.sorted().first(where: { pattern.matches($0) }) {
-            findings.warning(path, "\(text) also matches \(number), which is an emergency call and goes another way")
-        }
+        checkEmergencyNumbers(in: pattern, at: path)
         if let station = decoded.stationNames.sorted().first(where: { pattern.matches($0) }) {
             findings.warning(path, "\(text) also matches station \(quoted(station)), which rings instead")
         }

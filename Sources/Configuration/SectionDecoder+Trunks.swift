@@ -6,10 +6,11 @@ extension SectionDecoder {
         for (name, trunk) in reader.subtables("a table [trunks.NAME]") {
             trunkNames.append(name)
             checkName(name, at: trunk)
-            trunk.allow([
-                "realm", "peer", "transport", "sources", "registration", "authentication", "health",
-                "attempt-timeout", "calls-max", "reliable-provisional", "telephone-event",
-            ])
+            trunk.allow(
+                [
+                    "realm", "peer", "transport", "sources", "registration", "authentication", "health",
+                    "attempt-timeout", "calls-max", "reliable-provisional", "telephone-event",
+                ] + TrunkEmergencyConfiguration.keys)
             let realm = trunk.requiredValue("realm", "the name of a realm with the role \"trunks\"") { $0 }
             trunk.require("peer", Self.hostAllowed)
             let peer = decodeHost(trunk, "peer")
@@ -25,13 +26,14 @@ extension SectionDecoder {
             let callsMax = trunk.integer("calls-max", in: 1...10_000)
             let reliable = trunk.choice("reliable-provisional", TrunkConfiguration.ReliableProvisional.self)
             let telephoneEvent = trunk.integer("telephone-event", in: 96...127).map { UInt8($0) }
+            let emergency = TrunkEmergencyConfiguration(trunk)
             guard let realm, let peer else { continue }
             trunks.append(
                 TrunkConfiguration(
                     name: name, realm: realm, peer: peer, transport: transport ?? .auto, sources: sources,
                     registration: registration, authentication: authentication, health: health,
                     attemptTimeout: attemptTimeout ?? TrunkConfiguration.attemptTimeoutDefault, callsMax: callsMax,
-                    reliableProvisional: reliable ?? .supported, telephoneEvent: telephoneEvent))
+                    reliableProvisional: reliable ?? .supported, telephoneEvent: telephoneEvent, emergency: emergency))
         }
     }
 

@@ -16,6 +16,7 @@ struct SectionDecoder {
     var numbers: [NumberConfiguration] = []
     var calls = CallsConfiguration()
     var media = MediaConfiguration()
+    var sites: [SiteConfiguration] = []
     var emergency = EmergencyConfiguration()
     var qos = QoSConfiguration()
     var signalling = SignallingConfiguration()
@@ -26,6 +27,7 @@ struct SectionDecoder {
     var realmNames: [String] = []
     var stationNames: [String] = []
     var trunkNames: [String] = []
+    var siteNames: [String] = []
     /// Realms whose `role` is `stations`: the default for a station when there is exactly one.
     var stationRealms: [String] = []
 
@@ -44,7 +46,8 @@ struct SectionDecoder {
         guard let system else { return nil }
         return BoxConfiguration(
             system: system, realms: realms, stations: stations, trunks: trunks, routes: routes.compactMap { $0 },
-            numbers: numbers, emergency: emergency, calls: calls, media: media, qos: qos, signalling: signalling,
+            numbers: numbers, sites: sites, emergency: emergency, calls: calls, media: media, qos: qos,
+            signalling: signalling,
             shield: shield, log: log)
     }
 
@@ -63,12 +66,14 @@ struct SectionDecoder {
             }
         }
         if let reader = section("system") { decodeSystem(reader) }
+        // Says which numbers stations cannot have.
+        if let reader = section("emergency") { emergency.read(reader) }
         if let reader = section("realms") { decodeRealms(reader) }
         if let reader = section("stations") { decodeStations(reader, isComplete: isComplete) }
         if let reader = section("trunks") { decodeTrunks(reader) }
         decodeRoutes()
         if let reader = section("numbers") { decodeNumbers(reader) }
-        if let reader = section("emergency") { emergency.read(reader) }
+        if let reader = section("sites") { decodeSites(reader) }
         if let reader = section("calls") { decodeCalls(reader) }
         if let reader = section("media") { decodeMedia(reader) }
         if let reader = section("qos") { qos.read(reader) }
@@ -184,14 +189,16 @@ struct SectionDecoder {
     private mutating func decodeStations(_ reader: TableReader, isComplete: Bool) {
         for (name, station) in reader.subtables("a table [stations.NAME]") {
             stationNames.append(name)
-            if EmergencyNumber(dialled: name) != nil {
+            if emergency.numberPlan.number(dialled: name) != nil {
                 findings.error(
                     station.path,
                     "\(name) is an emergency number: a station of that name would take calls for help; rename it")
             } else if !Text.isUserName(name) {
                 findings.error(station.path, "a station's name is \(Text.userNameAllowed)")
             }
-            station.allow(["realm", "password", "password-file", "display-name", "number", "contacts-max"])
+            station.allow(
+                ["realm", "password", "password-file", "display-name", "number", "contacts-max", "site"]
+                    + PlaceDetail.keys)
             let password = decodePassword(station)
             if let password, password.revealed.utf8.count < 8 {
                 findings.warning(
@@ -203,6 +210,8 @@ struct SectionDecoder {
             }
             let number = station.value("number", "an E.164 number, as \"+13135550101\"") { Text.isE164($0) ? $0 : nil }
             let contactsMax = station.integer("contacts-max", in: 1...32)
+            let site = station.string("site", "the name of a site")
+            let place = PlaceDetail(station)
             var realm = station.string("realm")
             if !station.has("realm") {
                 if stationRealms.count == 1 {
@@ -218,7 +227,7 @@ struct SectionDecoder {
             stations.append(
                 StationConfiguration(
                     name: name, realm: realm, password: password, displayName: displayName, number: number,
-                    contactsMax: contactsMax ?? StationConfiguration.contactsMaxDefault))
+                    contactsMax: contactsMax ?? StationConfiguration.contactsMaxDefault, site: site, place: place))
         }
     }
 
@@ -234,7 +243,7 @@ struct SectionDecoder {
                     path, "a called number is 2 to 20 digits with an optional leading +, as \"+13135550101\"")
                 continue
             }
-            if EmergencyNumber(dialled: digits) != nil {
+            if emergency.numberPlan.number(dialled: digits) != nil {
                 findings.error(path, "\(digits) is an emergency number and cannot be routed to a station")
                 continue
             }
@@ -246,6 +255,14 @@ struct SectionDecoder {
             if let stations = reader.strings(entry.key, "a station or a list of stations", single: true) {
                 numbers.append(NumberConfiguration(number: entry.key, stations: stations))
             }
+        }
+    }
+
+    private mutating func decodeSites(_ reader: TableReader) {
+        for (name, site) in reader.subtables("a table [sites.NAME]") {
+            siteNames.append(name)
+            checkName(name, at: site)
+            sites.append(SiteConfiguration(name: name, site))
         }
     }
 

@@ -14,10 +14,14 @@ package struct StationConfiguration: Equatable, Sendable {
     package var number: String?
     /// How many contacts may be registered at once.
     package var contactsMax: Int
+    /// Where it stands when its address does not say; nil: nowhere in particular.
+    package var site: String?
+    /// Where inside its site.
+    package var place: PlaceDetail
 
     package init(
         name: String, realm: String, password: Secret, displayName: String? = nil, number: String? = nil,
-        contactsMax: Int = contactsMaxDefault
+        contactsMax: Int = contactsMaxDefault, site: String? = nil, place: PlaceDetail = PlaceDetail()
     ) {
         self.name = name
         self.realm = realm
@@ -25,6 +29,8 @@ package struct StationConfiguration: Equatable, Sendable {
         self.displayName = displayName
         self.number = number
         self.contactsMax = contactsMax
+        self.site = site
+        self.place = place
     }
 }
 

@@ -161,6 +161,24 @@ struct TableReader {
         return texts
     }
 
+    /// A list of strings that `isAllowed` takes; it may be empty.
+    func texts(_ key: String, _ allowed: String, isAllowed: (String) -> Bool) -> [String]? {
+        if case .array(let array)? = table[key]?.value, array.elements.isEmpty { return [] }
+        guard let texts = strings(key, allowed, single: true) else { return nil }
+        var good: [String] = []
+        for (index, text) in texts.enumerated() {
+            let elementPath = (path + key).element(index)
+            if !isAllowed(text) {
+                findings.error(elementPath, "\(quoted(text)) is not allowed; expected \(allowed)")
+            } else if good.contains(text) {
+                findings.error(elementPath, "\(quoted(text)) is given twice")
+            } else {
+                good.append(text)
+            }
+        }
+        return good
+    }
+
     func duration(_ key: String, in range: ClosedRange<Duration>) -> Duration? {
         let allowed =
             "a duration from \(quoted(DurationText.render(range.lowerBound))) to "
@@ -181,6 +199,24 @@ struct TableReader {
             return nil
         }
         return TableReader(table: inner, path: path + key, file: file, findings: findings)
+    }
+
+    /// Every element of an array of tables.
+    func tables(_ key: String, _ allowed: String) -> [TableReader] {
+        guard let entry = table[key] else { return [] }
+        guard case .array(let array) = entry.value else {
+            reject(key, "expected \(allowed), found \(entry.value.kind)")
+            return []
+        }
+        return array.elements.enumerated().compactMap { index, element in
+            let elementPath = (path + key).element(index)
+            findings.note(elementPath, .init(file: file, position: element.position))
+            guard case .table(let inner) = element.value else {
+                findings.error(elementPath, "expected \(allowed), found \(element.value.kind)")
+                return nil
+            }
+            return TableReader(table: inner, path: elementPath, file: file, findings: findings)
+        }
     }
 
     /// Every entry as a table, by its key.

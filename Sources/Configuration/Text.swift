@@ -32,6 +32,19 @@ enum Text {
         (1...64).contains(text.count) && text.utf8.count <= 256 && isOneLine(text)
     }
 
+    static let placeAllowed = "text of 1 to 64 characters on one line"
+
+    static func isCapitals(_ text: String, count: Int) -> Bool {
+        text.utf8.count == count && text.utf8.allSatisfy { (0x41...0x5A).contains($0) }
+    }
+
+    /// `48201` or `48201-1234`.
+    static func isZIPCode(_ text: String) -> Bool {
+        let parts = text.utf8.split(separator: 0x2D, omittingEmptySubsequences: false)
+        return parts.first?.count == 5 && parts.dropFirst().allSatisfy { $0.count == 4 } && parts.count <= 2
+            && parts.joined().allSatisfy(isDigit)
+    }
+
     static func isPassword(_ text: String) -> Bool { (1...128).contains(text.utf8.count) && isOneLine(text) }
 
     /// `+` and 7 to 15 digits that do not begin with 0.

@@ -76,12 +76,14 @@ package struct TrunkConfiguration: Equatable, Sendable {
     package var reliableProvisional: ReliableProvisional
     /// RTP payload type of telephone-event on this leg, 96...127; nil: as negotiated.
     package var telephoneEvent: UInt8?
+    package var emergency: TrunkEmergencyConfiguration
 
     package init(
         name: String, realm: String, peer: TransportAddress, transport: Transport = .auto, sources: [IPPrefix]? = nil,
         registration: Registration? = nil, authentication: Credentials? = nil, health: Health? = Health(),
         attemptTimeout: Duration = attemptTimeoutDefault, callsMax: Int? = nil,
-        reliableProvisional: ReliableProvisional = .supported, telephoneEvent: UInt8? = nil
+        reliableProvisional: ReliableProvisional = .supported, telephoneEvent: UInt8? = nil,
+        emergency: TrunkEmergencyConfiguration = .init()
     ) {
         self.name = name
         self.realm = realm
@@ -96,6 +98,7 @@ package struct TrunkConfiguration: Equatable, Sendable {
         self.callsMax = callsMax
         self.reliableProvisional = reliableProvisional
         self.telephoneEvent = telephoneEvent
+        self.emergency = emergency
     }
 
     /// Whether a request from this address belongs to the trunk.

@@ -52,15 +52,24 @@ package struct EmergencyDispatch: Equatable, Sendable {
     package var number: EmergencyNumber
     /// nil: no site is configured.
     package var site: String?
+    /// Where the caller is; nil where the site is.
+    package var location: DispatchableLocation?
+    /// What the site's PSAP is called by; nil is as dialled.
+    package var psap: String?
     /// Asked first, in this order; all others follow.
     package var trunks: [String]
     /// The calling number to show, leased to this caller; nil: the site has none, the caller's own is shown.
     package var elin: String?
 
-    package init(id: EmergencyCallID, number: EmergencyNumber, site: String?, trunks: [String], elin: String? = nil) {
+    package init(
+        id: EmergencyCallID, number: EmergencyNumber, site: String?, location: DispatchableLocation? = nil,
+        psap: String? = nil, trunks: [String], elin: String? = nil
+    ) {
         self.id = id
         self.number = number
         self.site = site
+        self.location = location
+        self.psap = psap
         self.trunks = trunks
         self.elin = elin
     }

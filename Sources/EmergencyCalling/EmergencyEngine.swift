@@ -29,23 +29,15 @@ package struct EmergencyEngine: Sendable {
         _ number: EmergencyNumber, dialled: String, by caller: EmergencyCaller, at now: MonotonicTime
     ) -> EmergencyDispatch {
         let id = EmergencyCallID(rawValue: random.hexToken(digitCount: 16))
-        let site = site(of: caller)
+        let site = settings.site(ofStation: caller.station, at: caller.source.address)
+        let location = settings.location(ofStation: caller.station, at: caller.source.address)
         let trunks = (site?.trunks ?? []) + settings.trunks
-        records[id] = EmergencyRecord(
+        var record = EmergencyRecord(
             id: id, number: number, dialled: dialled, caller: caller, site: site?.name, start: now)
-        return EmergencyDispatch(id: id, number: number, site: site?.name, trunks: trunks)
-    }
-
-    /// The longest prefix of all sites, else the station's assigned site, else the default; never none where one is
-    /// configured as default.
-    func site(of caller: EmergencyCaller) -> EmergencySite? {
-        let byAddress = settings.sites.values.compactMap { site in
-            site.prefixes.filter { $0.contains(caller.source.address) }.map(\.bitLength).max().map { (site, $0) }
-        }
-        .max { ($0.1, $1.0.name) < ($1.1, $0.0.name) }
-        if let byAddress { return byAddress.0 }
-        let assigned = caller.station.flatMap { settings.stations[$0]?.site }.flatMap { settings.sites[$0] }
-        return assigned ?? settings.defaultSite.flatMap { settings.sites[$0] }
+        record.location = location.map { .init($0) }
+        records[id] = record
+        return EmergencyDispatch(
+            id: id, number: number, site: site?.name, location: location, psap: site?.psap, trunks: trunks)
     }
 
     // MARK: What became of it

@@ -32,6 +32,10 @@ package struct EmergencyRecord: Equatable, Sendable {
             self.pidf = pidf
             self.missing = missing
         }
+
+        package init(_ location: DispatchableLocation) {
+            self.init(text: location.description, missing: location.address.missingElements)
+        }
     }
 
     /// Somebody who was told, or should have been (47 CFR 9.16(b)(2)).

@@ -8,33 +8,6 @@ package enum EmergencyNumber: String, Hashable, Sendable, CaseIterable {
     /// What a carrier is asked for.
     package var dialString: String { rawValue }
 
-    /// Everything that means 911 or 933 when it is dialled as a whole: alone (47 CFR 9.16(b)(1)), behind a 9 for an
-    /// outside line, with a star, behind a location prefix of 1 or 10 to 19, with a `+` that a phone put in front;
-    /// and 112, which mobile habits dial.
-    package static let dialStrings: [String: EmergencyNumber] = {
-        var strings: [String: EmergencyNumber] = [
-            "911": .emergency, "9911": .emergency, "+911": .emergency, "*911": .emergency, "1911": .emergency,
-            "112": .emergency, "9112": .emergency, "+112": .emergency,
-            "933": .test, "9933": .test, "+933": .test,
-        ]
-        for location in 10...19 { strings["\(location)911"] = .emergency }
-        return strings
-    }()
-
-    /// nil for an ordinary number, also one that merely ends in 911. Visual separators (RFC 3966 §5.1.1) are skipped.
-    package init?(dialled: some StringProtocol) {
-        var digits = ""
-        for byte in dialled.utf8 {
-            switch byte {
-            case UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "("), UInt8(ascii: ")"), UInt8(ascii: " "): continue
-            default: digits.unicodeScalars.append(Unicode.Scalar(byte))
-            }
-            guard digits.utf8.count <= 6 else { return nil }
-        }
-        guard let number = Self.dialStrings[digits] else { return nil }
-        self = number
-    }
-
     /// `urn:service:sos` with or without a sub-service (RFC 5031 §4.2), `urn:service:test.sos` (RFC 6881 §17).
     package init?(serviceURN text: String) {
         let urn = text.lowercased()
@@ -45,5 +18,51 @@ package enum EmergencyNumber: String, Hashable, Sendable, CaseIterable {
         } else {
             return nil
         }
+    }
+}
+
+/// Everything that means 911 or 933 when it is dialled as a whole.
+///
+/// Whatever is configured, 911 alone (47 CFR 9.16(b)(1)), behind a 9 for an outside line, with a star, and behind a
+/// location prefix of 1 or 10 to 19 are in it, and 933; each also with a `+` that a phone put in front.
+package struct EmergencyNumberPlan: Equatable, Sendable {
+    package let numbers: [String: EmergencyNumber]
+    private let byteCountMax: Int
+
+    package static let outsidePrefixesDefault = ["9"]
+    /// What mobile habits dial.
+    package static let additionalDefault = ["112"]
+
+    /// - Parameters:
+    ///   - outsidePrefixes: What some dial for an outside line, also before a call for help.
+    ///   - additional: Numbers that mean 911 here, as 112.
+    package init(
+        outsidePrefixes: [String] = outsidePrefixesDefault, additional: [String] = additionalDefault
+    ) {
+        var numbers: [String: EmergencyNumber] = ["*911": .emergency, "1911": .emergency]
+        for location in 10...19 { numbers["\(location)911"] = .emergency }
+        let basic = [("911", EmergencyNumber.emergency), ("933", .test)] + additional.map { ($0, .emergency) }
+        for (digits, number) in basic.reversed() {
+            for prefix in ["", "+"] + Self.outsidePrefixesDefault + outsidePrefixes {
+                numbers[prefix + digits] = number
+            }
+        }
+        self.numbers = numbers
+        byteCountMax = numbers.keys.map(\.utf8.count).max() ?? 0
+    }
+
+    /// nil for an ordinary number, also one that merely ends in 911. Visual separators (RFC 3966 §5.1.1) are skipped.
+    package func number(dialled text: some StringProtocol) -> EmergencyNumber? {
+        var digits = ""
+        var count = 0
+        for byte in text.utf8 {
+            switch byte {
+            case UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "("), UInt8(ascii: ")"), UInt8(ascii: " "): continue
+            default: digits.unicodeScalars.append(Unicode.Scalar(byte))
+            }
+            count += 1
+            guard count <= byteCountMax else { return nil }
+        }
+        return numbers[digits]
     }
 }

@@ -180,7 +180,7 @@ struct FindingsTests {
             #"33:1: error: numbers.1313: is the same number as "+1313"; a leading + makes no difference"#),
         .init(
             "[system]", "[sytem]\n[log]\nlevel = \"loud\"\n[system]",
-            #"1:2: error: sytem: unknown table; did you mean "system"?; allowed: system, realms, stations, trunks, routes, numbers, emergency, calls, media, qos, signalling, shield, log"#,
+            #"1:2: error: sytem: unknown table; did you mean "system"?; allowed: system, realms, stations, trunks, routes, numbers, sites, emergency, calls, media, qos, signalling, shield, log"#,
             #"3:9: error: log.level: "loud" is not allowed; expected one of "error", "warning", "notice", "info", "debug""#
         ),
     ]
@@ -300,6 +300,44 @@ struct FindingsTests {
             "[numbers]", "[emergency]\ntrunks = [\"carier-a\"]\nattempt-timeout = \"60s\"\n[numbers]",
             #"32:11: error: emergency.trunks[1]: no trunk is named "carier-a"; did you mean "carrier-a"?; there are: carrier-a"#,
             #"33:19: error: emergency.attempt-timeout: "60s" is not allowed; expected a duration from "1s" to "30s", with the unit ms, s, m or h"#
+        ),
+        .init(
+            "[numbers]",
+            "[emergency]\ndefault-site = \"plan\"\noutside-prefixes = [\"9a\"]\nnumbers = [\"933\"]\n"
+                + "callback-window = \"4m\"\n[sites.plant]\n[numbers]",
+            #"32:1: error: emergency.default-site: no site is named "plan"; did you mean "plant"?; there are: plant"#,
+            #"33:21: error: emergency.outside-prefixes[1]: "9a" is not allowed; expected a list of prefixes of 1 to 3 digits, '*' or '#', as ["9"]"#,
+            #"34:12: error: emergency.numbers[1]: "933" is not allowed; expected a list of numbers of 2 to 6 digits that mean 911, as ["112"]"#,
+            #"35:19: error: emergency.callback-window: "4m" is not allowed; expected a duration from "300s" to "86400s", with the unit ms, s, m or h"#,
+            "36:8: warning: sites.plant.address: nobody would be found by it: street, house number, city, state, "
+                + "postal code missing"),
+        .init(
+            "[numbers]",
+            "[sites.a]\nnetworks = [\"192.0.2.9-192.0.2.1\", \"192.0.2.0/24\"]\ntrunks = \"b\"\nelins = [\"911\"]\n"
+                + "address = { state = \"Michigan\", postal-code = \"1\", street = \"Elm\", house-number = \"1\", "
+                + "city = \"X\" }\n[[sites.a.subnets]]\nnetworks = \"192.0.2.8/29\"\n[numbers]",
+            #"32:13: error: sites.a.networks[1]: "192.0.2.9-192.0.2.1" is not allowed; expected a list of networks, as ["192.168.10.0/24", "192.168.20.1-192.168.20.99"]"#,
+            #"33:10: error: sites.a.trunks[1]: no trunk is named "b"; there are: carrier-a"#,
+            #"34:10: error: sites.a.elins[1]: "911" is not allowed; expected a list of E.164 numbers, as ["+13135550142"]"#,
+            #"35:21: error: sites.a.address.state: "Michigan" is not allowed; expected two capital letters, as "MI""#,
+            #"35:47: error: sites.a.address.postal-code: "1" is not allowed; expected a ZIP code, as "48201" or "48201-1234""#,
+            "36:11: error: sites.a.subnets[1]: says nothing; give it a building, a floor or a room"),
+        .init(
+            "number = \"+13135550101\"", "site = \"lab\"",
+            #"19:1: error: stations.2001.site: no site is named "lab"; there is none"#),
+        .init(
+            "[stations.2001]",
+            "[emergency]\noutside-prefixes = [\"8\"]\n[stations.8911]\npassword = \"correct-horse\"\n"
+                + "[stations.2001]",
+            "19:11: error: stations.8911: 8911 is an emergency number: a station of that name would take calls for "
+                + "help; rename it"),
+        .init(
+            "\"9NXXXXXX\"", "\"9911\"",
+            #"26:1: error: routes[1].pattern: "9911" is an emergency number: such calls never go by a route, so this one is never taken"#
+        ),
+        .init(
+            "peer = \"203.0.113.10\"", "peer = \"203.0.113.10\"\nresource-priority = \"esnet.5\"",
+            #"24:21: error: trunks.carrier-a.resource-priority: "esnet.5" is not allowed; expected "esnet.0" to "esnet.4""#
         ),
         .init(
             "[numbers]", "[qos]\nsignalling = \"preserve\"\nmedia = 64\nemergency = \"AF14\"\n[numbers]",

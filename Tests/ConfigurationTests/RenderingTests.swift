@@ -21,6 +21,45 @@ struct RenderingTests {
             calls-max = 60
             reliable-provisional = "required"
             telephone-event = 101
+            emergency-location = "pidf"
+            emergency-number = "caller"
+            emergency-uri = "service"
+            emergency-priority = false
+            resource-priority = "esnet.1"
+            psap-trusted = true
+            [stations.desk]
+            password = "correct-horse"
+            site = "plant"
+            building = "B"
+            floor = "2"
+            room = "210"
+            [sites.office]
+            [sites.plant]
+            networks = ["192.168.10.1-192.168.10.254", "2001:db8::/64", "192.168.20.0/24"]
+            trunks = ["carrier-b", "carrier-a"]
+            psap = "+13135550911"
+            elins = ["+13135550142", "+13135550143"]
+            contacts = "desk"
+            [sites.plant.address]
+            house-number = "123"
+            street = "Manufacturing"
+            street-type = "Dr"
+            city = "Industrial City"
+            state = "MI"
+            postal-code = "48001-1234"
+            building = "Building \\"A\\" & annex"
+            [[sites.plant.subnets]]
+            networks = "192.168.10.128-192.168.10.191"
+            building = "C"
+            [[sites.plant.subnets]]
+            networks = ["192.168.20.64/26"]
+            floor = "3"
+            [emergency]
+            trunks = "carrier-b"
+            default-site = "plant"
+            outside-prefixes = ["8", "*9"]
+            numbers = []
+            callback-window = "45m"
             [log]
             level = "debug"
 
@@ -75,6 +114,11 @@ struct RenderingTests {
                 health = { interval = "10s", timeout = "2s", failures = 3, successes = 2 }
                 attempt-timeout = "4s"
                 reliable-provisional = "supported"
+                emergency-location = "none"
+                emergency-number = "elin"
+                emergency-uri = "number"
+                emergency-priority = true
+                psap-trusted = false
 
                 [[routes]]
                 pattern = "9NXXXXXX"
@@ -107,6 +151,10 @@ struct RenderingTests {
             "[realms.lab]\ninterface = \"x\"\naddress = \"192.0.2.1\"\nmedia-ports = \"2000-2999\"\n"
                 + "role = \"trunks\"\n[realms.wan]", "realm lab: added"),
         Change("correct-horse", "correct-house", "station 2001: password changed"),
+        Change(
+            "number = \"+13135550101\"", "number = \"+13135550101\"\nfloor = \"2\"",
+            "station 2001: floor none → \"2\""),
+        Change("[numbers]", "[sites.plant]\npsap = \"911\"\n[numbers]", "site plant: added"),
         Change(
             "number = \"+13135550101\"", "display-name = \"Desk\"",
             "station 2001: number \"+13135550101\" → none, display-name none → \"Desk\""),

@@ -112,7 +112,7 @@ extension TransactionLayer {
     }
 
     private func isRefusedForCapacity(_ request: SIPRequest, load: Int) -> Bool {
-        guard !isEmergency(request), request.method != .cancel else { return false }
+        guard emergencyNumbers.number(askedBy: request) != .emergency, request.method != .cancel else { return false }
         // What belongs to a dialog mostly ends it, or keeps a call alive.
         let isInDialog = request.toTag != nil
         let hardMax = max(serverTransactionCountMax, serverTransactionCountMax &* 2)

@@ -92,7 +92,8 @@ package struct TransactionLayer: Sendable {
     package var endpoints: [RealmID: LocalSIPEndpoint]
     package internal(set) var counters = Counters()
     /// Emergency calls are never refused for capacity.
-    let isEmergency: @Sendable (SIPRequest) -> Bool
+    /// What is never too much.
+    package var emergencyNumbers: EmergencyNumberPlan
     let serverTransactionCountMax: Int
 
     var random: RandomSource
@@ -114,12 +115,12 @@ package struct TransactionLayer: Sendable {
 
     package init(
         endpoints: [RealmID: LocalSIPEndpoint], random: RandomSource, serverTransactionCountMax: Int? = nil,
-        isEmergency: @escaping @Sendable (SIPRequest) -> Bool = { $0.emergencyNumber == .emergency }
+        emergencyNumbers: EmergencyNumberPlan = EmergencyNumberPlan()
     ) {
         self.endpoints = endpoints
         self.random = random
         self.serverTransactionCountMax = serverTransactionCountMax ?? Limits.serverTransactionCountMax
-        self.isEmergency = isEmergency
+        self.emergencyNumbers = emergencyNumbers
     }
 
     /// How many transactions are in the table.
