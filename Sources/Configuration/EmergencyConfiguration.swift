@@ -18,7 +18,7 @@ package struct EmergencyConfiguration: Equatable, Sendable {
     package var callbackWindow: Duration
 
     package init(
-        trunks: [String] = [], attemptTimeout: Duration = .seconds(4), defaultSite: String? = nil,
+        trunks: [String] = [], attemptTimeout: Duration = .seconds(3), defaultSite: String? = nil,
         outsidePrefixes: [String] = EmergencyNumberPlan.outsidePrefixesDefault,
         numbers: [String] = EmergencyNumberPlan.additionalDefault, callbackWindow: Duration = .seconds(30 * 60)
     ) {

@@ -19,7 +19,7 @@ package struct EmergencySettings: Equatable, Sendable {
 
     package init(
         sites: [String: EmergencySite] = [:], defaultSite: String? = nil, trunks: [String] = [],
-        attemptTimeout: Duration = .seconds(4), stations: [String: EmergencyStation] = [:],
+        attemptTimeout: Duration = .seconds(3), stations: [String: EmergencyStation] = [:],
         callbackWindow: Duration = .seconds(30 * 60), numbers: EmergencyNumberPlan = EmergencyNumberPlan()
     ) {
         self.sites = sites

@@ -7,6 +7,7 @@
 Times are of packets on the box's own interfaces, stamped by the kernel, never of scripts.
 """
 
+import json
 import math
 import os
 import re
@@ -23,17 +24,42 @@ NOWHERE = "192.168.53"  # on the LAN, at no site
 TRUNKS = ("carrier-a", "carrier-b", "carrier-c")
 
 
-def trunks(transports=()):
-    """trunks.toml; `transports` names those of trunks that do not speak UDP."""
+def trunks(transports=(), more=()):
+    """trunks.toml; `transports` names those of trunks that do not speak UDP, `more` has further lines by trunk."""
     return "".join(f'[trunks.{name}]\nrealm = "wan"\npeer = "{CARRIERS[index]}"\nattempt-timeout = "4s"\n'
                    f'transport = "{dict(transports).get(name, "udp")}"\nhealth = {{ enabled = false }}\n'
+                   f'{dict(more).get(name, "")}\n'
                    for index, name in enumerate(TRUNKS))
 
 
 def emergency(*first, more=""):
     """emergency.toml: the trunks asked first."""
     names = ", ".join(f'"{name}"' for name in first)
-    return f"[emergency]\ntrunks = [{names}]\n{more}"
+    return "[emergency]\n" + (f"trunks = [{names}]\n" if first else "") + more
+
+
+ELINS = {"harbour": ("+13135550141", "+13135550142"), "warehouse": ("+13135550151",), "annex": ()}
+PSAP = "+13135550911"  # of the annex, whose carrier wants the ten-digit number
+# Each carrier is told in its own way: by number, by location, by both as NENA i3 wants it.
+WAYS = {"carrier-a": 'emergency-location = "none"\nemergency-number = "elin"',
+        "carrier-b": 'emergency-location = "pidf"\nemergency-number = "elin"\nemergency-uri = "service"\n'
+                     'resource-priority = "esnet.1"',
+        "carrier-c": 'emergency-location = "pidf"\nemergency-number = "caller"'}
+
+
+def sites(locations=True):
+    """sites.toml: each site has its own carrier first. Without `locations` nobody knows where anything is."""
+    text = ""
+    for index, (name, net) in enumerate(SITES.items()):
+        text += (f'[sites.{name}]\nnetworks = ["{net}.0/24"]\ntrunks = ["{TRUNKS[index]}"]\n'
+                 f'elins = [{", ".join(map(json.dumps, ELINS[name]))}]\n')
+        if name == "annex":
+            text += f'psap = "{PSAP}"\n'
+        if locations:
+            text += (f'address = {{ house-number = "{100 + index}", street = "Example", street-type = "Street", '
+                     f'city = "Detroit", county = "Wayne", state = "MI", postal-code = "48201", floor = "{index + 1}" }}\n'
+                     f'[[sites.{name}.subnets]]\nnetworks = ["{net}.103"]\nroom = "{index + 1}03 north"\n')
+    return text
 
 
 class EmergencyTest(LabTest):
@@ -41,6 +67,7 @@ class EmergencyTest(LabTest):
     first = ("carrier-a",)
     calls_max = 120
     extra = {}
+    box = {}  # what else `daemon.configuration` shall know
     start = True  # False: the class starts the box itself
     figure = ""
 
@@ -48,7 +75,7 @@ class EmergencyTest(LabTest):
     def setUpClass(cls):
         cls.configuration = dict(
             start=cls.start, calls_max=cls.calls_max, health_interval=None, registration=False,
-            extra={"trunks.toml": trunks(), "emergency.toml": emergency(*cls.first), **cls.extra})
+            extra={"trunks.toml": trunks(), "emergency.toml": emergency(*cls.first), **cls.extra}, **cls.box)
         super().setUpClass()
         network = cls.lab.network
         for net in (*list(SITES.values())[1:], NOWHERE):

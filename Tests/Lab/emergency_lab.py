@@ -69,7 +69,7 @@ def main():
         print(f"{what:{width}}  {word:7}  {figure}")
     bad = len(result.failures) + len(result.errors)
     print(f"\n{time.monotonic() - began:.0f} s")
-    print(f"{result.testsRun - bad - len(result.skipped)} passed, {bad} failed, {len(result.skipped)} not run")
+    print(f"{sum(word == 'passed' for _, word, _ in result.rows)} passed, {bad} failed, {len(result.skipped)} not run")
     return 1 if bad or not result.testsRun else 0
 
 

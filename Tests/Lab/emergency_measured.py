@@ -71,3 +71,18 @@ class Measured(EmergencyTest):
     def test_c_flood_wan(self):
         """INVITE in to INVITE out, flood of INVITE and REGISTER from the WAN"""
         self.under_flood("wan")
+
+
+class WithoutKernel(Measured):
+    """The same where no BPF program can be had: cressetd reads every packet of the flood itself."""
+    box = dict(datapath="off")
+
+    test_a_idle = None
+
+    def test_b_flood_lan(self):
+        """INVITE in to INVITE out, without BPF, flood from the LAN"""
+        super().test_b_flood_lan()
+
+    def test_c_flood_wan(self):
+        """INVITE in to INVITE out, without BPF, flood from the WAN"""
+        super().test_c_flood_wan()
