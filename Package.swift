@@ -156,7 +156,8 @@ let package = Package(
         .testTarget(
             name: "ApplianceTests",
             dependencies: [
-                "Primitives", "SignallingFormats", "SIPEngine", "Shield", "Configuration", "Appliance", "TestSupport",
+                "Primitives", "SignallingFormats", "MediaFormats", "SIPEngine", "MediaEngine", "Shield",
+                "Configuration", "LinuxIO", "Appliance", "TestSupport",
             ],
             swiftSettings: strict),
     ]

@@ -37,6 +37,7 @@ package final class Daemon {
     private let shield: ShieldSupervisor
     private let emergencies: EmergencySupervisor
     private let announcements: AnnouncementDesk
+    private let speech: Speech
     private let bindingFile: BindingFile
     private var bindingsWritten: UInt64 = 0
     private var bindingsFailed = false
@@ -85,6 +86,7 @@ package final class Daemon {
         shield = ShieldSupervisor(
             configuration, fastPath: fastPath, stateDirectory: options.stateDirectory, loop: loop, log: log)
         announcements = AnnouncementDesk(log: log)
+        speech = Speech(loop: loop, log: log, directory: options.phrasesDirectory)
         sockets = MediaSockets(loop: loop)
         sockets.takePassed = { [fastPath] in fastPath?.takePassed($0) }
         fastPath?.sockets = sockets
@@ -409,9 +411,26 @@ package final class Daemon {
                 return ["ok": false, "error": .string("there is no call \(wanted); `cresset calls` lists them")]
             }
             return ["ok": true, "result": StatusAnswer.calls([call], at: now, path: flows.path)]
+        case "announce": return announce(request)
         case "shield": return shield.answer(request, by: peer.user)
         case let command?: return ["ok": false, "error": .string("unknown command “\(command)”")]
         case nil: return ["ok": false, "error": "the request has no command"]
+        }
+    }
+
+    /// `cresset announce`: what becomes of it stands in the log.
+    private func announce(_ request: JSONValue) -> JSONValue {
+        do throws(AnnouncementOrder.Mistake) {
+            let order = try AnnouncementOrder(request)
+            speech.speak([.text(order.text)]) { [unowned self] items in
+                announcements.place {
+                    order.request($0, saying: items)
+                } listener: { _ in
+                }
+            }
+            return ["ok": true, "result": ["voice": .string(speech.voice.rawValue)]]
+        } catch {
+            return ["ok": false, "error": .string(error.text)]
         }
     }
 

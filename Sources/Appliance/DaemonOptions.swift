@@ -3,6 +3,7 @@ package struct DaemonOptions: Equatable, Sendable {
     package var configurationDirectory = "/etc/cresset"
     package var stateDirectory = "/var/lib/cresset"
     package var controlPath = "/run/cresset/control.sock"
+    package var phrasesDirectory = "/usr/share/cresset/phrases"
 
     /// What to do instead of running, or what was wrong with the arguments.
     package enum Stop: Error, Equatable, Sendable {
@@ -22,6 +23,7 @@ package struct DaemonOptions: Equatable, Sendable {
             case "--config": configurationDirectory = try Self.value(of: argument, &rest)
             case "--state": stateDirectory = try Self.value(of: argument, &rest)
             case "--control": controlPath = try Self.value(of: argument, &rest)
+            case "--phrases": phrasesDirectory = try Self.value(of: argument, &rest)
             case "--help", "-h": throw .help
             case "--version": throw .version
             default: throw .invalid("unknown argument “\(argument)”; see cressetd --help")
@@ -37,11 +39,13 @@ package struct DaemonOptions: Equatable, Sendable {
     }
 
     package static let usage = """
-        usage: cressetd [--config DIR] [--state DIR] [--control PATH]
+        usage: cressetd [--config DIR] [--state DIR] [--control PATH] [--phrases DIR]
 
           --config DIR     directory of *.toml files        (default /etc/cresset)
           --state DIR      where state is kept              (default /var/lib/cresset)
           --control PATH   socket that `cresset` talks to   (default /run/cresset/control.sock)
+          --phrases DIR    recorded phrases, for boxes without espeak-ng
+                                                            (default /usr/share/cresset/phrases)
           --version, --help
 
         SIGHUP reads the configuration again; live calls stay up, and an invalid directory changes nothing.

@@ -3,7 +3,9 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <linux/errqueue.h>
 #include <linux/ethtool.h>
 #include <linux/filter.h>
@@ -11,12 +13,16 @@
 #include <net/if.h>
 #include <net/if_arp.h>
 #include <netinet/in.h>
+#include <signal.h>
+#include <spawn.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -172,4 +178,57 @@ int clinux_accept(int socket, struct sockaddr_storage *remote) {
     int descriptor = accept4(socket, (struct sockaddr *)remote, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (descriptor >= 0 && size == 0) remote->ss_family = AF_UNSPEC;
     return descriptor < 0 ? -errno : descriptor;
+}
+
+int clinux_spawn(const char *path, char *const *arguments, int input, int output) {
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attributes;
+    sigset_t none, all;
+    pid_t process = 0;
+    char *const environment[] = {"LC_ALL=C.UTF-8", NULL};
+    int error = posix_spawn_file_actions_init(&actions);
+    if (error) return -error;
+    if ((error = posix_spawnattr_init(&attributes))) {
+        posix_spawn_file_actions_destroy(&actions);
+        return -error;
+    }
+    sigemptyset(&none);
+    sigfillset(&all);
+    error = posix_spawn_file_actions_adddup2(&actions, input, STDIN_FILENO);
+    if (!error) error = posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
+    if (!error) error = posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+    if (!error) error = posix_spawnattr_setsigmask(&attributes, &none);
+    if (!error) error = posix_spawnattr_setsigdefault(&attributes, &all);
+    if (!error) error = posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    uint64_t ambient = 0;
+    for (int capability = 0; capability <= CAP_LAST_CAP; capability++) {
+        if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, capability, 0, 0) == 1) ambient |= 1ull << capability;
+    }
+    if (ambient) prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+    if (!error) error = posix_spawn(&process, path, &actions, &attributes, arguments, environment);
+    for (int capability = 0; capability <= CAP_LAST_CAP; capability++) {
+        if (ambient >> capability & 1) prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0);
+    }
+    posix_spawnattr_destroy(&attributes);
+    posix_spawn_file_actions_destroy(&actions);
+    return error ? -error : process;
+}
+
+int clinux_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC) < 0 ? -errno : 0; }
+
+int clinux_pidfd_open(int process) {
+    // The call itself: Debian 12's C library has a wrapper, older ones have not. It sets close-on-exec.
+    int descriptor = (int)syscall(SYS_pidfd_open, process, 0);
+    return descriptor < 0 ? -errno : descriptor;
+}
+
+int clinux_collect(int process, int *exit_status, int *signal) {
+    int status = 0;
+    pid_t collected;
+    do collected = waitpid(process, &status, WNOHANG);
+    while (collected < 0 && errno == EINTR);
+    if (collected <= 0) return collected < 0 ? -errno : 0;
+    *exit_status = WIFEXITED(status) ? WEXITSTATUS(status) : 0;
+    *signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    return 1;
 }

@@ -84,3 +84,13 @@ int clinux_read_signal(int descriptor);
 
 // Accepts one connection, non-blocking and not inherited; its descriptor.
 int clinux_accept(int socket, struct sockaddr_storage *remote);
+
+// Starts a program with these arguments (the last pointer is NULL), an environment of LC_ALL=C.UTF-8 alone, none
+// of our ambient capabilities, its standard error closed off and all signals as a program expects them. Returns the process identifier or a negative errno.
+int clinux_spawn(const char *path, char *const *arguments, int input, int output);
+// A pipe's reading and writing end, not inherited.
+int clinux_pipe(int ends[2]);
+// A descriptor that becomes readable when the process has ended, or a negative errno.
+int clinux_pidfd_open(int process);
+// What `waitpid` says of an ended process without waiting: 1 with its status, 0 while it runs, or a negative errno.
+int clinux_collect(int process, int *exit_status, int *signal);
