@@ -190,6 +190,7 @@ package final class Daemon {
         shield.uses = { [unowned self] prefix in engine.uses(of: prefix) }
         shield.stationSources = { [unowned self] in engine.stationSources }
         shield.start()
+        engine.setWallTime(Clock.wall, at: Clock.monotonic)
         drain()
         // Reading the configuration and loading the program took memory that is not needed again.
         ProcessResources.returnFreeMemory()
@@ -312,6 +313,7 @@ package final class Daemon {
 
     private func saveBindingsLater() {
         loop.schedule(at: Clock.monotonic + Limits.bindingInterval) { [unowned self] in
+            engine.setWallTime(Clock.wall, at: Clock.monotonic)
             saveBindings()
             saveBindingsLater()
         }

@@ -151,7 +151,9 @@ struct Target: Sendable {
     /// User part towards this peer: an extension, or the number after the route's rewriting.
     let number: String
     let requestURI: URI
-    let nextHop: NextHop
+    var nextHop: NextHop
+    /// The session description alone: of a call for help that this carrier did not take with all it carried.
+    var isPlain = false
 
     var party: CallParty { CallParty(peer.kind, number: number) }
 }

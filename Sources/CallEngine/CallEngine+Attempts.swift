@@ -89,6 +89,7 @@ extension CallEngine {
             }
         }
         var request = makeInvite(for: call, target: target, description: description)
+        prepareForHelp(&request, from: call.invite, call, target, at: now)
         let timer = makeTimer()
         timer.prepare(&request)
         if let name = target.peer.trunkName { trunks[name]?.authorizePreemptively(&request) }
@@ -288,6 +289,7 @@ extension CallEngine {
 
     private mutating func proceed(_ call: inout Call, _ index: Int, failsOver: Bool, at now: MonotonicTime) {
         guard call.state == .proceeding, !call.attempts.contains(where: \.isOpen) else { return }
+        planPlainAttempt(&call, index)
         guard failsOver, call.attempts[index].target.peer.trunkName != nil, !call.plan.isEmpty else {
             return rejectWithBestFailure(&call, at: now)
         }

@@ -40,7 +40,7 @@ extension CallEngine {
         let dispatch = emergencies.begin(
             number, dialled: Self.user(of: request.requestURI) ?? number.dialString,
             by: emergencyCaller(request, peer, path), at: now)
-        let plan = emergencyPlan(dispatch)
+        let plan = emergencyPlan(dispatch, askedFor: request.requestURI)
         guard !plan.isEmpty else {
             emergencies.ended(
                 dispatch.id, ending: "no trunk is configured", packetsFromCaller: 0, packetsFromCallee: 0, at: now)
@@ -81,18 +81,13 @@ extension CallEngine {
 
     /// The trunks set aside for it in their order, then all others by name; those that are down last. No trunk is too
     /// full.
-    private func emergencyPlan(_ dispatch: EmergencyDispatch) -> [[Target]] {
+    private func emergencyPlan(_ dispatch: EmergencyDispatch, askedFor uri: URI) -> [[Target]] {
         var preferred: [String] = []
         for name in dispatch.trunks where !preferred.contains(name) { preferred.append(name) }
-        let number = dispatch.number
         let others = trunks.keys.filter { !preferred.contains($0) }.sorted()
         let all = (preferred + others).compactMap { trunks[$0] }
         return (all.filter { !$0.health.isDown } + all.filter(\.health.isDown)).map { trunk in
-            [
-                Target(
-                    peer: .trunk(name: trunk.name, trunk.settings), number: number.dialString,
-                    requestURI: Self.trunkURI(user: number.dialString, trunk.settings), nextHop: trunk.nextHop)
-            ]
+            [emergencyTarget(dispatch, trunk, askedFor: uri)]
         }
     }
 

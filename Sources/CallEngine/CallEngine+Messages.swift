@@ -70,7 +70,7 @@ extension CallEngine {
     mutating func makeInvite(for call: Call, target: Target, description: SessionDescription?) -> SIPRequest {
         var request = SIPRequest(method: .invite, requestURI: target.requestURI)
         let realm = target.peer.realm
-        let shown = present(call.identity, callerPeer: call.callerPeer, to: target.peer)
+        let shown = present(call.identity, callerPeer: Self.callerPeer(of: call, to: target), to: target.peer)
         var from = shown.from
         from.tag = random.hexToken(digitCount: 16)
         let maxForwards = min(call.invite.maxForwards ?? 70, 255) - 1
@@ -94,6 +94,7 @@ extension CallEngine {
         addCapabilities(to: &request, call: call, target: target, hasOffer: description != nil)
         carryHeaders(
             from: call.invite.headers, source: call.callerPath.remote.address, to: &request.headers, realm: realm)
+        if case .station = call.callerPeer { Self.dropEmergencyServices(from: &request.headers) }
         carryBody(from: call.invite, to: &request, description: description)
         return request
     }
@@ -102,7 +103,9 @@ extension CallEngine {
         switch target.peer {
         case .station(let user, _):
             .sip(SIPURI(user: user, host: SIPHost(settings.domain) ?? .name("invalid")))
-        case .trunk(_, let trunk): Self.trunkURI(user: target.number, trunk)
+        case .trunk(_, let trunk):
+            // RFC 6881 §8.1.1: of a service, To names it as well.
+            if case .other = target.requestURI { target.requestURI } else { Self.trunkURI(user: target.number, trunk) }
         }
     }
 

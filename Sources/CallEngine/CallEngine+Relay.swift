@@ -37,6 +37,11 @@ extension CallEngine {
             from: request.headers, source: call.forks[fork][side].nextHop.remote.address, to: &outgoing.headers,
             realm: call.forks[fork][other].peer.realm)
         carryBody(from: request, to: &outgoing, description: description)
+        if case .station = call.forks[fork][side].peer { Self.dropEmergencyServices(from: &outgoing.headers) }
+        if method == .invite, side == .caller {
+            let target = call.attempts[call.forks[fork].attempt.rawValue].target
+            prepareForHelp(&outgoing, from: request, call, target, at: now)
+        }
         call.lastRelayID += 1
         let id = RelayID(rawValue: call.lastRelayID)
         let callID = call.id

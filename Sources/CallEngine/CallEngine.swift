@@ -181,6 +181,11 @@ package struct CallEngine: Sendable {
             .compactMap { $0 }.min()
     }
 
+    /// Civil time, for what calls for help say; to be told now and then.
+    package mutating func setWallTime(_ wall: WallClockTime, at now: MonotonicTime) {
+        emergencies.setWallTime(wall, at: now)
+    }
+
     /// Takes new settings; live calls and the registrations of stations that stay are not touched.
     package mutating func reconfigure(_ new: CallEngineSettings, at now: MonotonicTime) {
         var new = new

@@ -13,11 +13,22 @@ package struct EmergencyEngine: Sendable {
     /// Calls that are not over.
     package private(set) var records: [EmergencyCallID: EmergencyRecord] = [:]
     var random: RandomSource
+    /// Civil time when the monotonic clock was zero; nil until somebody has said.
+    private var wallAtZero: WallClockTime?
     private var outputs = Queue<Output>()
 
     package init(settings: EmergencySettings, random: RandomSource) {
         self.settings = settings
         self.random = random
+    }
+
+    /// Civil time may jump: to be told now and then.
+    package mutating func setWallTime(_ wall: WallClockTime, at now: MonotonicTime) {
+        wallAtZero = wall + (MonotonicTime(nanoseconds: 0) - now)
+    }
+
+    package func wallTime(at now: MonotonicTime) -> WallClockTime? {
+        wallAtZero.map { $0 + (now - MonotonicTime(nanoseconds: 0)) }
     }
 
     package mutating func reconfigure(_ new: EmergencySettings) { settings = new }
@@ -41,6 +52,12 @@ package struct EmergencyEngine: Sendable {
     }
 
     // MARK: What became of it
+
+    /// What the INVITE about to leave says; told with `attemptStarted`.
+    package mutating func presented(_ id: EmergencyCallID, callbackNumber: String, pidf: String?) {
+        records[id]?.callbackNumber = callbackNumber
+        records[id]?.location?.pidf = pidf
+    }
 
     /// An INVITE to this trunk is on its way.
     package mutating func attemptStarted(_ id: EmergencyCallID, trunk: String, at now: MonotonicTime) {

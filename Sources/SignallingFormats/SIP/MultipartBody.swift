@@ -63,6 +63,9 @@ package struct MultipartBody: Equatable, Sendable {
         parts[index].content = content
     }
 
+    /// One more part, behind all others.
+    package mutating func append(_ part: MIMEPart) { parts.append(part) }
+
     /// Untouched parts render to the bytes they came from.
     package var bytes: [UInt8] {
         var bytes = preamble
