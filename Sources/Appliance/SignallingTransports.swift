@@ -12,7 +12,8 @@ final class SignallingTransports {
     private enum Limits {
         static let connectionCountMax = 2_048  // beyond it a new connection is closed at once
         static let connectionsPerSourceMax = 64  // a NAT full of phones fits, a flood does not
-        static let connectTimeout = Duration.seconds(4)
+        /// Two SYNs; then UDP still has time where the answer to 911 is awaited (3 s).
+        static let connectTimeout = Duration.seconds(2)
         static let receiveBufferBytes = 4 << 20  // a burst of registrations after a power cut
     }
 

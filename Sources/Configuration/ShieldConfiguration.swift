@@ -8,7 +8,7 @@ package struct ShieldConfiguration: Equatable, Sendable {
     /// Messages and connections a second of one unknown source, and at once after a pause.
     package var sourceRate = 100
     package var sourceBurst = 500
-    /// Of the address of a registered station.
+    /// Of the address of a registered station, and of the requests of a trunk's.
     package var stationRate = 2_000
     package var stationBurst = 4_000
     /// Of all unknown sources of an interface together.

@@ -62,7 +62,7 @@ package struct ShieldRules: Equatable, Sendable {
 package enum ShieldStanding: UInt32, Comparable, Sendable {
     /// Registered: a bucket of its own, apart from the unknown ones.
     case station = 1
-    /// Configured: never limited.
+    /// Configured: its requests over UDP have a bucket as wide as a station's, its responses and connections none.
     case trunk = 2
     /// By the operator: never limited, and stronger than a block that is not longer.
     case allowed = 3

@@ -300,7 +300,7 @@ struct ShieldTests {
         }
     }
 
-    @Test("unknown sources share a bucket, which stations and trunks do not touch", arguments: Hook.programs)
+    @Test("unknown sources share a bucket, which stations and trunks do not touch; a trunk's responses have no limit", arguments: Hook.programs)
     func reserve(_ hook: Hook) throws {
         let bench = try Self.bench.get()
         let rules = Self.rules(
@@ -327,6 +327,13 @@ struct ShieldTests {
         var trunk = Self.frame(.v6)
         trunk.source = Self.fresh(.v6)
         try Self.with(.trunk, of: trunk.source.address, bench.fastPath) { () throws in
+            for _ in 0..<4 { #expect(try Self.run(trunk.bytes, hook, bench) == .passed) }
+            #expect(try Self.run(trunk.bytes, hook, bench) == .dropped, "its address may be forged")
+            trunk.payload = Array("SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP 192.0.2.10\r\n\r\n".utf8)
+            for _ in 0..<50 { #expect(try Self.run(trunk.bytes, hook, bench) == .passed) }
+        }
+        try Self.with(.allowedInBlockedPrefix, of: trunk.source.address, bench.fastPath) { () throws in
+            trunk.payload = Self.request
             for _ in 0..<50 { #expect(try Self.run(trunk.bytes, hook, bench) == .passed) }
         }
     }

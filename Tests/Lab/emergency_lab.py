@@ -37,7 +37,7 @@ class Table(all_tests.Result):
 
 def suite(patterns):
     here = os.path.dirname(os.path.abspath(__file__))
-    names = sorted(name[:-3] for name in os.listdir(here) if name.startswith("test_emergency") and name.endswith(".py"))
+    names = sorted(name[:-3] for name in os.listdir(here) if name.startswith(("test_emergency", "test_notif")) and name.endswith(".py"))
     loaded = unittest.TestSuite(unittest.defaultTestLoader.loadTestsFromName(name) for name in (*names, *LONG))
     if not patterns:
         return loaded

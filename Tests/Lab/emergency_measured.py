@@ -10,7 +10,7 @@ import time
 
 import flood
 from emergency import EmergencyTest, percentile, summary, through
-from namespaces import LAN_BOX, WAN_BOX
+from namespaces import CARRIERS, LAN_BOX, WAN_BOX
 
 CALLS = 100
 IDLE_MAX, FLOOD_MAX = 5.0, 20.0  # milliseconds, the 99th percentile
@@ -29,7 +29,7 @@ class Measured(EmergencyTest):
         super().setUp()
         self.answering(0)
 
-    def measured(self, address, expression="udp port 5060 and not net 10.66.0.0/16", seconds=60):
+    def measured(self, address, expression="udp port 5060 and not net 10.66.0.0/16 and not port 5062", seconds=60):
         """The delays of a hundred calls from one phone, and how many of their INVITEs were repeated."""
         watched = self.watch_box(expression)
         self.call(address=address, calls=CALLS, hold=20, limit=1, rate=50, timeout=seconds)
@@ -39,14 +39,14 @@ class Measured(EmergencyTest):
         repeated = sum(packet.payload.startswith(b"INVITE ") and packet.destination == LAN_BOX for packet in lan) - CALLS
         return delays, repeated
 
-    def under_flood(self, side):
+    def under_flood(self, side, forged=None):
         network = self.lab.network
         namespace, interface, box, link = (network.phones, "lan", LAN_BOX, "lan0") if side == "lan" else \
             (network.carrier, "wan", WAN_BOX, "wan0")
         mac = lambda where, name: json.loads(where.ip("-j", "link", "show", name))[0]["address"]
         pin = ["taskset", "-c", str(os.cpu_count() - 1)] if os.cpu_count() > 1 else []
         generator = namespace.start(*pin, self.program, "mixed", interface, mac(network.box, link), mac(namespace, interface),
-                                    box, RATE, 60, 10_000, stdout=subprocess.PIPE, text=True)
+                                    box, RATE, 60, 10_000, *([forged] if forged else []), stdout=subprocess.PIPE, text=True)
         try:
             time.sleep(0.5)
             delays, repeated = self.measured("192.168.51.101")
@@ -73,11 +73,16 @@ class Measured(EmergencyTest):
         self.under_flood("wan")
 
 
+    def test_d_flood_forged(self):
+        """INVITE in to INVITE out, flood from the WAN under the carrier's own address"""
+        self.under_flood("wan", CARRIERS[0])
+
+
 class WithoutKernel(Measured):
     """The same where no BPF program can be had: cressetd reads every packet of the flood itself."""
     box = dict(datapath="off")
 
-    test_a_idle = None
+    test_a_idle = test_d_flood_forged = None
 
     def test_b_flood_lan(self):
         """INVITE in to INVITE out, without BPF, flood from the LAN"""

@@ -69,13 +69,13 @@ static uint16_t finish(uint32_t value)
 
 /// One frame with a request from source number `number`.
 static size_t make_frame(uint8_t *frame, uint32_t number, const char *method, const uint8_t *to, const uint8_t *from,
-			 struct in_addr box)
+			 struct in_addr box, struct in_addr forged)
 {
 	struct ethhdr *ethernet = (void *)frame;
 	struct iphdr *ip = (void *)(ethernet + 1);
 	struct udphdr *udp = (void *)(ip + 1);
 	char *text = (char *)(udp + 1), name[INET_ADDRSTRLEN], boxName[INET_ADDRSTRLEN];
-	struct in_addr source = {htonl(0x0a420001 + number)}; // 10.66.0.1 and on
+	struct in_addr source = forged.s_addr ? forged : (struct in_addr){htonl(0x0a420001 + number)}; // 10.66.0.1 and on
 
 	memset(frame, 0, FRAME_BYTE_COUNT_MAX);
 	memcpy(ethernet->h_dest, to, ETH_ALEN);
@@ -89,7 +89,8 @@ static size_t make_frame(uint8_t *frame, uint32_t number, const char *method, co
 				  "Contact: <sip:2001@%s>\r\nContent-Length: 0\r\n\r\n",
 				  method, *method == 'I' ? "95551234@" : "", boxName, name, number, boxName, number, boxName, number,
 				  name, method, name);
-	udp->source = udp->dest = htons(5060);
+	udp->dest = htons(5060);
+	udp->source = forged.s_addr ? htons(5062) : udp->dest; // or the answers would flood whom we forge
 	udp->len = htons(sizeof(*udp) + byte_count);
 	ip->version = 4;
 	ip->ihl = 5;
@@ -111,12 +112,13 @@ static void parse_mac(const char *text, uint8_t *mac)
 	}
 }
 
-/// interface, MAC of the box, own MAC, address of the box, packets a second, seconds, sources. SIGTERM ends it early.
+/// interface, MAC of the box, own MAC, address of the box, packets a second, seconds, sources, and perhaps the one address to
+/// forge instead of theirs. SIGTERM ends it early.
 /// With `mixed` every second request is an INVITE, else all are REGISTERs.
-static int flood(char **arguments, bool mixed)
+static int flood(char **arguments, const char *address_forged, bool mixed)
 {
 	uint8_t to[ETH_ALEN], from[ETH_ALEN];
-	struct in_addr box;
+	struct in_addr box, forged = {0};
 	int64_t rate = atoll(arguments[4]), seconds = atoll(arguments[5]);
 	uint32_t source_count = (uint32_t)atoi(arguments[6]);
 	struct sockaddr_ll address = {.sll_family = AF_PACKET, .sll_ifindex = (int)if_nametoindex(arguments[0])};
@@ -125,7 +127,8 @@ static int flood(char **arguments, bool mixed)
 
 	parse_mac(arguments[1], to);
 	parse_mac(arguments[2], from);
-	if (descriptor < 0 || bind(descriptor, (void *)&address, sizeof(address)) || !inet_aton(arguments[3], &box))
+	if (descriptor < 0 || bind(descriptor, (void *)&address, sizeof(address)) || !inet_aton(arguments[3], &box) ||
+	    (address_forged && !inet_aton(address_forged, &forged)))
 		fail("socket");
 	if (rate <= 0 || seconds <= 0 || !source_count)
 		fail("arguments");
@@ -137,7 +140,7 @@ static int flood(char **arguments, bool mixed)
 		fail("malloc");
 	for (uint32_t i = 0; i < source_count; i++) {
 		uint8_t *frame = frames + (size_t)i * FRAME_BYTE_COUNT_MAX;
-		parts[i] = (struct iovec){frame, make_frame(frame, i, mixed && i % 2 ? "INVITE" : "REGISTER", to, from, box)};
+		parts[i] = (struct iovec){frame, make_frame(frame, i, mixed && i % 2 ? "INVITE" : "REGISTER", to, from, box, forged)};
 		messages[i].msg_hdr.msg_iov = &parts[i];
 		messages[i].msg_hdr.msg_iovlen = 1;
 	}
@@ -246,12 +249,10 @@ static int media(char **arguments)
 
 int main(int count, char **arguments)
 {
-	if (count == 9 && !strcmp(arguments[1], "flood"))
-		return flood(arguments + 2, false);
-	if (count == 9 && !strcmp(arguments[1], "mixed"))
-		return flood(arguments + 2, true);
+	if (count >= 9 && count <= 10 && (!strcmp(arguments[1], "flood") || !strcmp(arguments[1], "mixed")))
+		return flood(arguments + 2, arguments[9], *arguments[1] == 'm');
 	if (count == 3 && !strcmp(arguments[1], "media"))
 		return media(arguments + 2);
-	fprintf(stderr, "flood|mixed INTERFACE MAC MAC ADDRESS RATE SECONDS SOURCES | media SECONDS\n");
+	fprintf(stderr, "flood|mixed INTERFACE MAC MAC ADDRESS RATE SECONDS SOURCES [FORGED] | media SECONDS\n");
 	return 64;
 }

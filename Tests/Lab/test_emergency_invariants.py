@@ -12,7 +12,7 @@ from emergency import EmergencyTest, NOWHERE, SITES, TRUNKS, asked, emergency, i
 from namespaces import CARRIERS, LAN_BOX
 from scenario import Caller
 
-FAILOVER_MAX = {"silent": 4200, "silent after 100": 4200, "503": 1000, "ICMP": 1000, "TCP refused": 1000}  # milliseconds
+FAILOVER_MAX = {"silent": 4000, "silent after 100": 4000, "503": 1000, "ICMP": 1000, "TCP refused": 1000}  # milliseconds
 
 
 class Phones(EmergencyTest):

@@ -135,6 +135,12 @@ static __attribute__((noinline)) bool shield_asks_for_help(void *context, const 
 	return bucket && shield_take(bucket, now, &shield_settings.emergency);
 }
 
+/// A status line (RFC 3261 §7.2).
+static __always_inline bool shield_is_response(const __u8 *payload, const void *end)
+{
+	return (const void *)(payload + 4) <= end && !__builtin_memcmp(payload, "SIP/", 4);
+}
+
 static __always_inline enum shield_standing shield_standing_of(const struct shield_prefix_key *source, __u64 now,
 							       __u32 block_bit_length)
 {
@@ -155,12 +161,12 @@ static __always_inline enum relay_outcome shield_limit(const struct shield_prefi
 	__u32 key[4];
 	__u32 slot = 0;
 
-	if (standing >= SHIELD_TRUNK)
+	if (standing > SHIELD_TRUNK)
 		return RELAY_NOT_OURS;
 	__builtin_memcpy(key, source->address, sizeof(key));
 	if (is_v6)
 		key[2] = key[3] = 0;
-	if (standing == SHIELD_STATION) {
+	if (standing >= SHIELD_STATION) {
 		rate = &shield_settings.station;
 	} else if (shield_settings.unknown.interval) {
 		interface_at(NULL, ingress_index, &slot);
@@ -325,6 +331,9 @@ static __attribute__((noinline)) enum relay_outcome shield(void *context, void *
 			if (!is_fragment &&
 			    !shield_is_signalling(transport + sizeof(*udp), end, udp_byte_count - sizeof(*udp)))
 				return RELAY_DROPPED_NOT_SIP;
+			// Its address can be forged, too: then the answers of the trunk must not drown in what asks.
+			if (standing == SHIELD_TRUNK && shield_is_response(transport + sizeof(*udp), end))
+				return RELAY_NOT_OURS;
 			enum relay_outcome outcome = shield_limit(&source, is_v6, standing, how >> 32, now);
 			if (outcome != RELAY_NOT_OURS && flags & SHIELD_EMERGENCY && !is_fragment &&
 			    shield_asks_for_help(context, transport + sizeof(*udp), end, how >> 32, now))
@@ -338,7 +347,8 @@ static __attribute__((noinline)) enum relay_outcome shield(void *context, void *
 		if (transport + SHIELD_TCP_FLAGS_OFFSET + 1 > end)
 			return RELAY_DROPPED_UNUSUAL;
 		__u8 tcp_flags = *((__u8 *)transport + SHIELD_TCP_FLAGS_OFFSET);
-		if (flags & SHIELD_SIP_TCP && (tcp_flags & (SHIELD_TCP_SYN | SHIELD_TCP_ACK)) == SHIELD_TCP_SYN)
+		if (flags & SHIELD_SIP_TCP && (tcp_flags & (SHIELD_TCP_SYN | SHIELD_TCP_ACK)) == SHIELD_TCP_SYN &&
+		    standing != SHIELD_TRUNK)
 			return shield_limit(&source, is_v6, standing, how >> 32, now);
 	}
 	if (flags & SHIELD_SILENT && standing == SHIELD_UNKNOWN &&

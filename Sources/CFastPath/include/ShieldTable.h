@@ -21,7 +21,7 @@ _Static_assert(sizeof(struct shield_block) == 24, "shared with the BPF program")
 enum shield_standing {
 	SHIELD_UNKNOWN = 0,
 	SHIELD_STATION, // has registered: a bucket of its own, apart from the unknown ones
-	SHIELD_TRUNK, // configured: never limited
+	SHIELD_TRUNK, // configured: its requests have a bucket as wide as a station's, its responses none
 	SHIELD_ALLOWED, // by the operator: never limited, and stronger than a block that is not longer
 };
 
