@@ -143,6 +143,17 @@ extension SiteConfiguration {
     }
 }
 
+extension BoxConfiguration {
+    /// Where a station is by the tables alone, whatever address it will call from; nil where no site is configured.
+    package func assignedLocation(of station: StationConfiguration) -> DispatchableLocation? {
+        let assigned = station.site ?? emergency.defaultSite
+        guard let site = assigned.flatMap({ site(named: $0) }) ?? sites.first else { return nil }
+        var address = site.address
+        address.place = address.place.refined(by: station.place)
+        return DispatchableLocation(site: site.name, address: address)
+    }
+}
+
 extension PlaceDetail {
     static let keys = ["building", "floor", "room"]
 

@@ -8,5 +8,5 @@ struct EmergencyCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "emergency",
         abstract: "Calls for help: records and proof.",
-        subcommands: [])
+        subcommands: [EmergencyAuditCommand.self])
 }

@@ -57,6 +57,24 @@ struct CommandTests {
         }
     }
 
+    @Test("audits where stations are, by their own tables and the default site")
+    func emergencyAudit() throws {
+        var address = CivicAddress(place: PlaceDetail(floor: "1"))
+        address.street = "Elm"
+        let box = BoxConfiguration(
+            system: .init(name: "box", domain: "branch.example"),
+            stations: [
+                .init(name: "301", realm: "lan", password: Secret("x"), site: "plant", place: .init(room: "7")),
+                .init(name: "302", realm: "lan", password: Secret("x")),
+            ],
+            sites: [.init(name: "office"), .init(name: "plant", address: address)],
+            emergency: .init(defaultSite: "plant"))
+        let stations = EmergencyAuditCommand.stations(of: box)
+        #expect(stations.map { $0.location?.description } == ["Elm, floor 1, room 7", "Elm, floor 1"])
+        #expect(stations.allSatisfy { $0.missing == ["house number", "city", "state", "postal code"] })
+        #expect(try CressetCommand.parseAsRoot(["emergency", "audit"]) is EmergencyAuditCommand)
+    }
+
     @Test("sums up a check")
     func summary() {
         func issue(_ severity: ConfigurationIssue.Severity) -> ConfigurationIssue {

@@ -27,15 +27,16 @@ package struct LocationObject: Equatable, Sendable {
     /// RFC 4119 §2.2.2: without another wish, a recipient keeps it for a day.
     private static let retention = Duration.seconds(86_400)
 
-    /// The document, in UTF-8.
+    private static let namespaces = [
+        ("", ""), (":dm", ":data-model"), (":gp", ":geopriv10"), (":gbp", ":geopriv10:basicPolicy"),
+        (":ca", ":geopriv10:civicAddr"),
+    ]
+
+    /// The document, in UTF-8, its lines ended as those of MIME text.
     package var xml: String {
-        var text = """
-            <?xml version="1.0" encoding="UTF-8"?>
-            <presence xmlns="urn:ietf:params:xml:ns:pidf" xmlns:dm="urn:ietf:params:xml:ns:pidf:data-model" \
-            xmlns:gp="urn:ietf:params:xml:ns:pidf:geopriv10" \
-            xmlns:gbp="urn:ietf:params:xml:ns:pidf:geopriv10:basicPolicy" \
-            xmlns:ca="urn:ietf:params:xml:ns:pidf:geopriv10:civicAddr" entity="
-            """
+        var text = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n<presence"
+        for (prefix, name) in Self.namespaces { text += " xmlns\(prefix)=\"urn:ietf:params:xml:ns:pidf\(name)\"" }
+        text += " entity=\""
         text += Self.escaped(entity) + "\">\r\n<dm:device id=\"caller\">\r\n<gp:geopriv>\r\n<gp:location-info>\r\n"
         text += "<ca:civicAddress xml:lang=\"en\">\r\n"
         for (name, value) in elements { text += "<ca:\(name)>\(Self.escaped(value))</ca:\(name)>\r\n" }
