@@ -63,12 +63,18 @@ let package = Package(
         .target(
             name: "Crypto", dependencies: ["Primitives", "COpenSSL"], exclude: ["README.md"], swiftSettings: strict),
 
+        // Floor 2b, upper
+        .target(
+            name: "FlatFiles", dependencies: ["Primitives", "LinuxIO", "Crypto"], exclude: ["README.md"],
+            swiftSettings: strict),
+
         // Floor 3: composition
         .target(
             name: "Appliance",
             dependencies: [
                 "Primitives", "SignallingFormats", "MediaFormats", "Configuration", "SIPEngine", "MediaEngine",
                 "EmergencyCalling", "CallEngine", "Shield", "Console", "LinuxIO", "FastPath", "Crypto",
+                "FlatFiles",
             ],
             exclude: ["README.md"], swiftSettings: strict),
 
@@ -79,7 +85,7 @@ let package = Package(
         .executableTarget(
             name: "cresset",
             dependencies: [
-                "Primitives", "Configuration", "Console", "LinuxIO",
+                "Primitives", "Configuration", "Console", "LinuxIO", "FlatFiles", "Appliance",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             exclude: ["README.md"], swiftSettings: strict),
@@ -141,6 +147,9 @@ let package = Package(
             dependencies: [
                 "Primitives", "MediaFormats", "FastPath", "CFastPath", "CNamespaces", "FastPathHolder", "TestSupport",
             ],
+            swiftSettings: strict),
+        .testTarget(
+            name: "FlatFilesTests", dependencies: ["Primitives", "LinuxIO", "FlatFiles", "TestSupport"],
             swiftSettings: strict),
         .testTarget(name: "CryptoTests", dependencies: ["Primitives", "Crypto", "TestSupport"], swiftSettings: strict),
         .testTarget(

@@ -38,6 +38,7 @@ package final class Daemon {
     private let emergencies: EmergencySupervisor
     private let announcements: AnnouncementDesk
     private let speech: Speech
+    private let emergencyRecords: EmergencyRecordKeeper
     private let bindingFile: BindingFile
     private var bindingsWritten: UInt64 = 0
     private var bindingsFailed = false
@@ -79,8 +80,9 @@ package final class Daemon {
         try ProcessResources.raise(.lockedMemory, to: Limits.lockedBytes)
         try Files.createDirectory(options.stateDirectory, mode: 0o750)
         bindingFile = BindingFile(directory: options.stateDirectory)
-        emergencies = EmergencySupervisor(log: log)
         loop = try EventLoop()
+        emergencyRecords = try EmergencyRecordKeeper(stateDirectory: options.stateDirectory, loop: loop, log: log)
+        emergencies = EmergencySupervisor(keeper: emergencyRecords, log: log)
         (fastPath, fastPathError) = Self.openFastPath(configuration, log)
         flows = MediaFlows(fastPath: fastPath) { log.write(.warning, $0) }
         shield = ShieldSupervisor(
@@ -191,10 +193,19 @@ package final class Daemon {
         shield.stationSources = { [unowned self] in engine.stationSources }
         shield.start()
         engine.setWallTime(Clock.wall, at: Clock.monotonic)
+        emergencyRecords.packets = { [unowned self] calls in
+            engine.refreshMediaCounters(at: Clock.monotonic)
+            drain()
+            return calls.reduce(into: [:]) { $0[$1] = engine.emergencyPackets(of: $1) }
+        }
+        emergencyRecords.start()
         drain()
         // Reading the configuration and loading the program took memory that is not needed again.
         ProcessResources.returnFreeMemory()
-        defer { saveBindings() }
+        defer {
+            saveBindings()
+            emergencyRecords.flush()
+        }
         try loop.run(
             nextDeadline: { [unowned self] in engine.nextDeadline },
             advance: { [unowned self] now in
@@ -441,6 +452,7 @@ package final class Daemon {
         let attachments = fastPath?.attachments ?? []
         return StatusAnswer.Box(
             name: configuration.system.name,
+            alarms: emergencyRecords.alarms,
             uptime: now - started,
             configurationDirectory: options.configurationDirectory,
             configurationLoaded: configurationLoaded,

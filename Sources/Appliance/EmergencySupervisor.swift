@@ -6,11 +6,17 @@ import Primitives
 final class EmergencySupervisor {
     private let log: StandardErrorLog
 
-    init(log: StandardErrorLog) { self.log = log }
+    private let keeper: EmergencyRecordKeeper
+
+    init(keeper: EmergencyRecordKeeper, log: StandardErrorLog) {
+        self.keeper = keeper
+        self.log = log
+    }
 
     func perform(_ output: EmergencyEngine.Output) {
         switch output {
         case .record(let record):
+            keeper.keep(record)
             guard record.end != nil else { return }
             log.write(.notice, record.text)
         }

@@ -7,6 +7,8 @@ enum StatusAnswer {
     /// What the engine cannot know about the box.
     struct Box {
         var name: String
+        /// What somebody must look at, in sentences.
+        var alarms: [String]
         var uptime: Duration
         var configurationDirectory: String
         var configurationLoaded: WallClockTime
@@ -28,6 +30,7 @@ enum StatusAnswer {
         [
             "name": .string(box.name),
             "version": .string(Version.text),
+            "alarms": .array(box.alarms.map { .string($0) }),
             "uptime-seconds": .init(box.uptime.wholeSeconds),
             "resident-bytes": box.residentBytes.map { .init($0) } ?? .null,
             "open-descriptors": box.openDescriptors.map { .init($0) } ?? .null,

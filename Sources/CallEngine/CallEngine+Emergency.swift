@@ -110,6 +110,13 @@ extension CallEngine {
             emergency.id, trunk: trunk, outcome: call.attempts[index].outcome.text, at: now)
     }
 
+    /// Media packets so far of a call that lasts; as of the last `refreshMediaCounters`.
+    package func emergencyPackets(of id: EmergencyCallID) -> (fromCaller: UInt64, fromCalled: UInt64)? {
+        guard let call = calls.values.first(where: { $0.emergency?.id == id }) else { return nil }
+        let counted = liveCounters(of: call)
+        return (counted.fromCaller.packets, counted.fromCallee.packets)
+    }
+
     /// Calls for help that are not over; they take nobody's place.
     var activeEmergencyCallCount: Int { calls.values.count { $0.emergency != nil && !$0.isEnding } }
 }

@@ -33,13 +33,13 @@ extension CallEngine {
     }
 
     private func status(of call: Call, at now: MonotonicTime) -> CallStatus {
-        let calleeLeg = call.attempts.first { $0.state == .answered }?.media ?? call.attempts.last?.media
+        let calleeLeg = calleeLeg(of: call)
+        let counted = liveCounters(of: call)
         return CallStatus(
             id: call.id, phase: phase(of: call), caller: call.callerParty, callee: call.callee,
             dialled: call.dialled, start: call.start, answer: call.answer,
             attempts: call.attempts.map { $0.summary(at: now) },
-            fromCaller: liveCounters(call.callerMedia, call.fromCaller),
-            fromCallee: liveCounters(calleeLeg, call.fromCallee),
+            fromCaller: counted.fromCaller, fromCallee: counted.fromCallee,
             callerMedia: call.callerMedia.map(localAddresses) ?? [],
             calleeMedia: calleeLeg.map(localAddresses) ?? [])
     }
@@ -51,6 +51,15 @@ extension CallEngine {
             call.forks[fork.rawValue].heldBy.isEmpty ? .answered : .held
         case .ending: .ending
         }
+    }
+
+    private func calleeLeg(of call: Call) -> MediaLegID? {
+        call.attempts.first { $0.state == .answered }?.media ?? call.attempts.last?.media
+    }
+
+    /// What both sides have sent so far.
+    func liveCounters(of call: Call) -> (fromCaller: CallMediaCounters, fromCallee: CallMediaCounters) {
+        (liveCounters(call.callerMedia, call.fromCaller), liveCounters(calleeLeg(of: call), call.fromCallee))
     }
 
     private func liveCounters(_ leg: MediaLegID?, _ past: CallMediaCounters) -> CallMediaCounters {

@@ -167,7 +167,7 @@ extension CallEngine {
     /// The user part of a From that names nobody (RFC 3323 §4.1.1.3).
     static func isAnonymous(_ user: String?) -> Bool { user?.lowercased() == "anonymous" }
 
-    static func user(of uri: URI?) -> String? {
+    package static func user(of uri: URI?) -> String? {
         switch uri {
         case .sip(let uri)?: uri.user
         case .tel(let uri)?: uri.digits

@@ -5,7 +5,8 @@ package enum StatusReport {
     /// Renders the daemon's answer to `status`; what is missing is left out or `-`. Ends with a newline.
     package static func render(_ status: JSONValue) -> String {
         let blocks = [
-            heading(status), datapath(status), trunks(status), stations(status), traffic(status), counters(status),
+            heading(status), alarms(status), datapath(status), trunks(status), stations(status), traffic(status),
+            counters(status),
         ]
         return blocks.filter { !$0.isEmpty }.joined(separator: "\n")
     }
@@ -21,6 +22,10 @@ package enum StatusReport {
             text += ": \(configuration.counted("stations", "station")), \(configuration.counted("trunks", "trunk"))\n"
         }
         return text
+    }
+
+    private static func alarms(_ status: JSONValue) -> String {
+        status.elements("alarms").compactMap(\.stringValue).map { "ALARM  \(DisplayText.safe($0))\n" }.joined()
     }
 
     private static func datapath(_ status: JSONValue) -> String {

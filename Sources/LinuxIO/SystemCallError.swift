@@ -27,6 +27,8 @@ package struct Errno: RawRepresentable, Hashable, Sendable, CustomStringConverti
     package static let notConnected = Errno(rawValue: ENOTCONN)
     package static let timedOut = Errno(rawValue: ETIMEDOUT)
     package static let nameTooLong = Errno(rawValue: ENAMETOOLONG)
+    package static let noSpace = Errno(rawValue: ENOSPC)
+    package static let quotaExceeded = Errno(rawValue: EDQUOT)
     package static let fileTooLarge = Errno(rawValue: EFBIG)
     package static let tooManyOpenFiles = Errno(rawValue: EMFILE)
     package static let tooManyOpenFilesInSystem = Errno(rawValue: ENFILE)

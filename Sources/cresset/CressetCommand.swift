@@ -11,8 +11,8 @@ struct CressetCommand: ParsableCommand {
         commandName: "cresset",
         abstract: "The command line of the Cresset voice edge.",
         subcommands: [
-            CheckCommand.self, StatusCommand.self, CallsCommand.self, EmergencyCommand.self, ShieldCommand.self,
-            VersionCommand.self,
+            CheckCommand.self, StatusCommand.self, CallsCommand.self, EmergencyCommand.self, ReportCommand.self,
+            ShieldCommand.self, VersionCommand.self,
         ])
 }
 

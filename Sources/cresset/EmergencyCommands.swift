@@ -1,12 +1,12 @@
 import ArgumentParser
-import Console
-import LinuxIO
-import Primitives
 
 /// `cresset emergency`: what the box does about calls for help, and the proof of it.
 struct EmergencyCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "emergency",
         abstract: "Calls for help: records and proof.",
-        subcommands: [EmergencyAuditCommand.self])
+        subcommands: [
+            EmergencyListCommand.self, EmergencyShowCommand.self, EmergencyVerifyLogCommand.self,
+            EmergencyVerifyCommand.self, EmergencyAuditCommand.self,
+        ])
 }
