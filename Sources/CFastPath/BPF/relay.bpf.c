@@ -93,32 +93,18 @@ static __always_inline void address_frame(struct ethhdr *ethernet, const struct 
 		to[i] = from[i];
 }
 
-static __always_inline int xdp_relay(struct xdp_md *context, enum relay_outcome *outcome)
+/// From the IP header on; `control` is that of the tag the frame came with.
+static __always_inline int relay_frame(struct xdp_md *context, void *network, __be16 protocol, bool tagged,
+				       __be16 control, enum relay_outcome *outcome)
 {
 	void *data = (void *)(long)context->data, *end = (void *)(long)context->data_end;
 	struct ethhdr *ethernet = data;
-	void *network = ethernet + 1;
 	struct plan plan;
 	struct udphdr *udp;
 	struct vlan_tag *tag;
-	__be16 protocol, control = 0;
 	__u32 difference;
-	bool tagged = false;
 	int sum = -1; // of the whole datagram, where it must be made anew
 
-	*outcome = RELAY_NOT_OURS;
-	if (network > end || ethernet->h_dest[0] & 1)
-		return XDP_PASS;
-	protocol = ethernet->h_proto;
-	if (protocol == bpf_htons(ETH_P_8021Q)) {
-		tag = network;
-		network = tag + 1;
-		if (network > end)
-			return XDP_PASS;
-		protocol = tag->protocol;
-		control = tag->control;
-		tagged = true;
-	}
 	*outcome = decide(context, network, end, end - network, protocol, false, &plan);
 	if (*outcome == RELAY_NOT_OURS)
 		*outcome = shield(context, network, end, end - network, protocol | (__u64)context->ingress_ifindex << 32);
@@ -189,6 +175,34 @@ static __always_inline int xdp_relay(struct xdp_md *context, enum relay_outcome 
 	count_relayed(&plan);
 	// Not XDP_TX, even where it came in: veth wakes its peer for that only if the peer has XDP, not for GRO.
 	return bpf_redirect(next_hop->transmit_index, 0);
+}
+
+static __always_inline int xdp_relay(struct xdp_md *context, enum relay_outcome *outcome)
+{
+	void *data = (void *)(long)context->data, *end = (void *)(long)context->data_end;
+	struct ethhdr *ethernet = data;
+	void *network = ethernet + 1;
+	struct vlan_tag *tag;
+	__be16 protocol, control = 0;
+	bool tagged = false;
+
+	*outcome = RELAY_NOT_OURS;
+	if (network > end || ethernet->h_dest[0] & 1)
+		return XDP_PASS;
+	protocol = ethernet->h_proto;
+	if (protocol == bpf_htons(ETH_P_8021Q)) {
+		tag = network;
+		network = tag + 1;
+		if (network > end)
+			return XDP_PASS;
+		protocol = tag->protocol;
+		control = tag->control;
+		tagged = true;
+	}
+	// The usual frame has a path of its own, in which the compiler knows these.
+	if (!tagged && protocol == bpf_htons(ETH_P_IP))
+		return relay_frame(context, network, bpf_htons(ETH_P_IP), false, 0, outcome);
+	return relay_frame(context, network, protocol, tagged, control, outcome);
 }
 
 SEC("xdp")

@@ -250,10 +250,13 @@ static __always_inline enum relay_outcome decide(void *context, void *network, v
 		__u64 words[3];
 		struct relay_flow_key key;
 	} built;
+	union {
+		__u64 words[2];
+		__u8 address[16];
+	} source;
 	struct iphdr *v4 = network;
 	struct ipv6hdr *v6 = network;
 	struct udphdr *udp;
-	__u8 source[16] = {};
 	__u32 packet_byte_count;
 	__u8 hops;
 
@@ -266,8 +269,8 @@ static __always_inline enum relay_outcome decide(void *context, void *network, v
 			return RELAY_NOT_OURS;
 		built.words[0] = 0;
 		built.words[1] = JOINED(bpf_htonl(0xffff), v4->daddr, 32);
-		*(__u16 *)&source[10] = 0xffff;
-		*(__u32 *)&source[12] = v4->saddr;
+		source.words[0] = 0;
+		source.words[1] = JOINED(bpf_htonl(0xffff), v4->saddr, 32);
 		plan->is_v6 = false;
 	} else if (protocol == bpf_htons(ETH_P_IPV6)) {
 		udp = (void *)(v6 + 1);
@@ -278,7 +281,8 @@ static __always_inline enum relay_outcome decide(void *context, void *network, v
 			return RELAY_NOT_OURS;
 		built.words[0] = JOINED(v6->daddr.s6_addr32[0], v6->daddr.s6_addr32[1], 32);
 		built.words[1] = JOINED(v6->daddr.s6_addr32[2], v6->daddr.s6_addr32[3], 32);
-		__builtin_memcpy(source, &v6->saddr, 16);
+		source.words[0] = JOINED(v6->saddr.s6_addr32[0], v6->saddr.s6_addr32[1], 32);
+		source.words[1] = JOINED(v6->saddr.s6_addr32[2], v6->saddr.s6_addr32[3], 32);
 		plan->is_v6 = true;
 	} else {
 		return RELAY_NOT_OURS;
@@ -288,13 +292,17 @@ static __always_inline enum relay_outcome decide(void *context, void *network, v
 	plan->flow = host_flow(context, &built.key);
 	// What concerns packets without a flow (closed ports, signalling) is decided in here, off the relay's path.
 	if (!plan->flow)
-		return is_closed(context, &built.key, source, udp->source, plan->is_v6) ? RELAY_DROPPED_CLOSED_PORT
+		return is_closed(context, &built.key, source.address, udp->source, plan->is_v6) ? RELAY_DROPPED_CLOSED_PORT
 											 : RELAY_NOT_OURS;
+	// The clock waits for all that is still being read; what follows need not wait for the clock.
+	plan->now = host_now(context);
 	plan->counters = host_counters(context, plan->flow);
 	if (!plan->counters)
 		return RELAY_NOT_OURS;
 
-	if (udp->source != plan->flow->accepted_port || !same_address(source, plan->flow->accepted_address)) {
+	const __u64 *accepted = (const __u64 *)plan->flow->accepted_address;
+	if (udp->source != plan->flow->accepted_port || source.words[0] != accepted[0] ||
+	    source.words[1] != accepted[1]) {
 		plan->counters->wrong_source++;
 		return plan->flow->wrong_source == RELAY_WRONG_SOURCE_DROP ? RELAY_DROPPED_WRONG_SOURCE
 									   : RELAY_PASSED_WRONG_SOURCE;
@@ -319,7 +327,6 @@ static __always_inline enum relay_outcome decide(void *context, void *network, v
 		plan->counters->malformed++;
 		return RELAY_DROPPED_MALFORMED;
 	}
-	plan->now = host_now(context);
 	read_quality(context, plan->flow, (__u8 *)(udp + 1), end, plan->now);
 	// The packet is addressed to us, so it may arrive with its last hop; user space sends it on afresh.
 	if (hops <= 1)

@@ -27,7 +27,8 @@ struct {
 	__type(value, struct relay_head);
 } flow_heads SEC(".maps");
 
-/// To be mapped, though nobody maps it: then it begins at a page, hence each slot at a cache line.
+// To be mapped, though nobody maps these: then they begin at a page, hence each element at a cache line.
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
@@ -37,18 +38,19 @@ struct {
 } flow_slots SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 4096); // the loader sets it
+	__type(key, __u32);
+	__type(value, struct relay_quality);
+} flow_quality SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 4096); // the loader sets it
 	__type(key, __u32);
 	__type(value, struct relay_flow_counters);
 } flow_counters SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 4096); // the loader sets it
-	__type(key, __u32);
-	__type(value, struct relay_quality);
-} flow_quality SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -6,6 +6,7 @@
 // first, each such pair of packets may lose one count or one jitter step; nothing else depends on what stands here.
 #pragma once
 #include <linux/types.h>
+#include <stddef.h>
 
 /// RTP (RFC 3550 §6.4.1, A.1, A.3, A.8). A run is what came with one SSRC and without a jump in its sequence.
 struct relay_stream_quality {
@@ -13,25 +14,28 @@ struct relay_stream_quality {
 	__u64 last_arrival; // nanoseconds of CLOCK_MONOTONIC; 0 before the first packet
 	__u64 longest_gap; // nanoseconds between two packets
 	__be32 ssrc;
-	__u32 first; // of the run, extended by the count of cycles
 	__u32 highest; // of the run, extended
-	__u32 jump; // 1 << 16 | the sequence number that would confirm a jump; 0: none expected
-	__u32 expected_before; // by the runs that are over
 	__u32 received; // in all runs, duplicates too
-	__u32 duplicates;
-	__u32 reordered;
 	__u32 transit; // of the packet before, in RTP clock ticks
 	__u32 jitter; // in sixteenths of a tick
 	__u32 clock_ticks; // of the flow when `jitter` was counted; 0: never
-	__u32 event_timestamp; // of the latest telephone-event
-	__u32 events;
+	__u32 reordered;
+	__u32 duplicates;
 	__u16 source_changes;
 	__u16 restarts; // jumps of the sequence within one SSRC
 	__u8 payload_type; // of the packet that `transit` belongs to; 0xff: none
 	__u8 has_event;
-	__u8 zero[6];
+	__u8 zero[2];
+	// All that a packet in its order needs stands before this, in one cache line.
+	__u32 first; // of the run, extended by the count of cycles
+	__u32 jump; // 1 << 16 | the sequence number that would confirm a jump; 0: none expected
+	__u32 expected_before; // by the runs that are over
+	__u32 event_timestamp; // of the latest telephone-event
+	__u32 events;
+	__u32 zeros;
 };
 _Static_assert(sizeof(struct relay_stream_quality) == 88, "shared with the BPF program");
+_Static_assert(offsetof(struct relay_stream_quality, first) == 64, "a cache line");
 
 #define RELAY_SENDER_REPORT_COUNT 2
 
@@ -57,5 +61,6 @@ _Static_assert(sizeof(struct relay_report_quality) == 72, "shared with the BPF p
 struct relay_quality {
 	struct relay_stream_quality stream;
 	struct relay_report_quality reports;
+	__u64 zeros[4]; // to whole cache lines
 };
-_Static_assert(sizeof(struct relay_quality) == 160, "shared with the BPF program");
+_Static_assert(sizeof(struct relay_quality) == 192, "shared with the BPF program");

@@ -27,7 +27,7 @@ uint32_t namespace_xdp_program(const char *interface);
 uint32_t namespace_tcx_program(const char *interface);
 bool namespace_program_exists(uint32_t identifier);
 
-#define QUALITY_RECORD_BYTE_COUNT 160
+#define QUALITY_RECORD_BYTE_COUNT 192
 /// One RTP or RTCP packet into a record of the relay program (struct relay_quality), by the program's own code, at a
 /// time of the caller's.
 void quality_observe_rtp(void *record, uint32_t clock_ticks, uint8_t event_payload_type, const uint8_t *packet,
