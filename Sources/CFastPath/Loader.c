@@ -59,6 +59,21 @@ static int set_size(struct bpf_object *object, const char *name, uint32_t entry_
 	return map ? bpf_map__set_max_entries(map, entry_count) : -ENOENT;
 }
 
+/// Constants of the program that depend on the machine.
+static int set_constants(struct bpf_object *object)
+{
+	struct bpf_map *constants = bpf_object__find_map_by_name(object, ".rodata.machine");
+	size_t byte_count = 0;
+	bool *stores_are_ordered = constants ? (bool *)bpf_map__initial_value(constants, &byte_count) : NULL;
+
+	if (byte_count != sizeof(*stores_are_ordered))
+		return -ENOENT;
+#if defined(__x86_64__) || defined(__i386__)
+	*stores_are_ordered = true;
+#endif
+	return 0;
+}
+
 int relay_load(const void *bytes, size_t byte_count, uint32_t flow_count_max, struct relay_program *result,
 	       const char **call, char *log, size_t log_byte_count)
 {
@@ -86,6 +101,10 @@ int relay_load(const void *bytes, size_t byte_count, uint32_t flow_count_max, st
 	if (!error)
 		error = set_size(object, "flow_quality", flow_count_max);
 	if (!error) {
+		*call = "set_constants";
+		error = set_constants(object);
+	}
+	if (!error) {
 		*call = "bpf_object__load";
 		error = bpf_object__load(object);
 	}
@@ -109,12 +128,14 @@ int relay_load(const void *bytes, size_t byte_count, uint32_t flow_count_max, st
 		result->shield_allowed = descriptor_of_map(object, "shield_allowed");
 		result->shield_sources = descriptor_of_map(object, "shield_sources");
 		result->tap_rings = descriptor_of_map(object, "tap_rings");
+		result->tap_shape = descriptor_of_map(object, ".data.tap");
 		result->tap_counters = descriptor_of_map(object, "tap_counters");
 		if (result->xdp < 0 || result->tc < 0 || result->flow_counters < 0 ||
 		    result->flow_quality < 0 ||
 		    result->totals < 0 || result->interfaces < 0 || result->guarded < 0 ||
 		    result->shield_settings < 0 || result->shield_blocked < 0 || result->shield_allowed < 0 ||
-		    result->shield_sources < 0 || result->tap_rings < 0 || result->tap_counters < 0)
+		    result->shield_sources < 0 || result->tap_rings < 0 ||
+		    result->tap_shape < 0 || result->tap_counters < 0)
 			error = -ENOENT;
 	}
 	if (error) {

@@ -14,6 +14,7 @@ final class RelayProgram {
     var shieldAllowed: CInt { program.shield_allowed }
     var shieldSources: CInt { program.shield_sources }
     var tapRings: CInt { program.tap_rings }
+    var tapShape: CInt { program.tap_shape }
 
     init(flowCountMax: Int) throws(FastPathError) {
         var program = relay_program()
@@ -114,7 +115,7 @@ final class RelayProgram {
         return bpf_map_lookup_elem(map, &index, &shares) == 0 ? shares : []
     }
 
-    private func check(_ result: CInt, _ map: String) throws(FastPathError) {
+    func check(_ result: CInt, _ map: String) throws(FastPathError) {
         if result < 0 { throw FastPathError(call: "bpf_map_update_elem", object: map, code: result) }
     }
 }

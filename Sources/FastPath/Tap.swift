@@ -35,68 +35,72 @@ package struct TapRecord: Hashable, Sendable {
     package var tap: MediaTap
     /// The difference of CLOCK_REALTIME and CLOCK_MONOTONIC at the moment of reading makes wall-clock time of it.
     package var timestamp: MonotonicTime
-    /// From the IP header on; cut to 2032 bytes.
+    /// From the IP header on; cut to `TapRecord.packetByteCountMax` bytes.
     package var packet: [UInt8]
     package var isTruncated: Bool
+
+    package static let packetByteCountMax = Int(RELAY_TAP_PACKET_BYTE_COUNT_MAX)
 }
 
 /// Reads a ring in any process that was handed its descriptor. Nobody is woken for a record: read every few
-/// milliseconds, before the ring is full (a second of one G.711 stream takes 13 kB).
+/// milliseconds, before the ring is full (a second of one G.711 stream takes 13 kB of one CPU's share).
 package final class TapReader {
     private var reader = relay_tap_reader()
 
     /// The descriptor may be closed afterwards. Throws when it is no ring of this size.
     package init(descriptor: CInt, byteCount: Int) throws(FastPathError) {
-        let code = relay_tap_reader_open(descriptor, UInt32(clamping: byteCount), &reader)
+        let code = relay_tap_reader_open(descriptor, &reader)
         guard code == 0 else {
             throw FastPathError(call: "mmap", object: "tap ring of \(byteCount) bytes", code: code)
+        }
+        guard relay_tap_ring_byte_count(&reader.shape) == byteCount else {
+            relay_tap_reader_close(&reader)
+            throw FastPathError(call: "mmap", object: "tap ring of \(byteCount) bytes", code: -EINVAL)
         }
     }
 
     deinit { relay_tap_reader_close(&reader) }
 
-    /// The oldest record; nil when there is none yet.
+    /// The oldest record there is; nil when there is none yet. Records of one CPU come in their order; of two CPUs' records
+    /// that are written at the same moment the later one may come first.
     package func next() -> TapRecord? {
-        var byteCount: UInt32 = 0
-        guard let record = relay_tap_reader_next(&reader, &byteCount) else { return nil }
-        let header = MemoryLayout<relay_tap_record>.size
-        let whole = Int(record.pointee.packet_byte_count)
-        let captured = min(whole, max(0, Int(byteCount) - header))
+        var captured: UInt32 = 0
+        guard let record = relay_tap_reader_next(&reader, &captured) else { return nil }
         guard record.pointee.tap != 0 else { return next() }
         // The record stays in the ring until the next call of relay_tap_reader_next.
-        let packet = UnsafeRawBufferPointer(start: UnsafeRawPointer(record) + header, count: captured)
+        let start = UnsafeRawPointer(record) + MemoryLayout<relay_tap_record>.size
         return TapRecord(
             tap: MediaTap(id: record.pointee.tap, direction: record.pointee.direction),
             timestamp: MonotonicTime(nanoseconds: Int64(truncatingIfNeeded: record.pointee.timestamp)),
-            packet: Array(packet), isTruncated: captured < whole)
+            packet: Array(UnsafeRawBufferPointer(start: start, count: Int(captured))),
+            isTruncated: captured < record.pointee.packet_byte_count)
     }
 }
 
 extension FastPath {
-    /// A megabyte holds a second of 75 G.711 streams.
+    /// A megabyte holds a second of 80 G.711 streams.
     package static let tapBufferByteCountDefault = 1 << 20
 
     /// Makes the ring unless there is one, and returns it. Memory is spent from now on until `closeTapBuffer`.
     ///
-    /// `byteCount` is rounded up to a power of two of at least a page; nil when no interface is attached.
+    /// `byteCount` is rounded down to an equal share of so many records for each CPU; nil when no interface is attached.
     package func openTapBuffer(
         byteCount: Int = tapBufferByteCountDefault
     ) throws(FastPathError) -> TapBuffer? {
         if let tapBuffer { return tapBuffer }
         guard let program, isAttached else { return nil }
-        var size = max(Int(sysconf(CInt(_SC_PAGESIZE))), 4096)
-        while size < min(byteCount, 1 << 30) { size *= 2 }
-        let descriptor = relay_tap_ring_create(UInt32(size))
+        var shape = relay_tap_shape()
+        let descriptor = relay_tap_ring_create(UInt32(clamping: min(byteCount, 1 << 30)), nextGeneration(), &shape)
         guard descriptor >= 0 else {
-            throw FastPathError(call: "bpf_map_create", object: "tap ring of \(size) bytes", code: descriptor)
+            throw FastPathError(call: "bpf_map_create", object: "tap ring of \(byteCount) bytes", code: descriptor)
         }
         do throws(FastPathError) {
-            try program.setTapRing(descriptor)
+            try program.setTapRing(descriptor, shape)
         } catch {
             close(descriptor)
             throw error
         }
-        let buffer = TapBuffer(descriptor: descriptor, byteCount: size)
+        let buffer = TapBuffer(descriptor: descriptor, byteCount: Int(relay_tap_ring_byte_count(&shape)))
         tapBuffer = buffer
         return buffer
     }
@@ -141,11 +145,12 @@ extension FastPath {
 }
 
 extension RelayProgram {
-    func setTapRing(_ descriptor: CInt) throws(FastPathError) {
+    /// The ring last: once it stands there, packets go into it.
+    func setTapRing(_ descriptor: CInt, _ shape: relay_tap_shape) throws(FastPathError) {
         var zero: UInt32 = 0
-        var value = descriptor
-        let result = bpf_map_update_elem(tapRings, &zero, &value, UInt64(BPF_ANY))
-        if result < 0 { throw FastPathError(call: "bpf_map_update_elem", object: "tap_rings", code: result) }
+        var (shape, value) = (shape, descriptor)
+        try check(bpf_map_update_elem(tapShape, &zero, &shape, UInt64(BPF_ANY)), "tap_shape")
+        try check(bpf_map_update_elem(tapRings, &zero, &value, UInt64(BPF_ANY)), "tap_rings")
     }
 
     func clearTapRing() {

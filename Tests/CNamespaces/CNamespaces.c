@@ -200,3 +200,15 @@ int namespace_receive_descriptor(int socket)
 	memcpy(&descriptor, CMSG_DATA(header), sizeof(int));
 	return descriptor;
 }
+
+int namespace_pin(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	for (int each = 0; each < CPU_SETSIZE; each++) {
+		if (cpu < 0 || each == cpu)
+			CPU_SET(each, &set);
+	}
+	return sched_setaffinity(0, sizeof(set), &set) ? -errno : 0;
+}

@@ -16,7 +16,7 @@ struct TapTests {
         let hook: Hook
         let family: IPAddress.Family
         let isTranslated: Bool
-        /// Bytes of speech: a packet for each of the three sizes of room, and their limits.
+        /// Bytes of speech: packets that take one block of the ring, two and seven, and the limits of the first.
         let speech: Int
         var testDescription: String {
             "\(hook), \(family)\(isTranslated ? ", translated" : ""), \(speech) bytes of speech"
@@ -25,7 +25,7 @@ struct TapTests {
 
     static let cases: [Case] = Hook.allCases.flatMap { hook in
         IPAddress.Family.allCases.flatMap { family in
-            [0, 160, 180, 181, 200, 201, 240, 436, 437, 456, 457, 1428].flatMap { speech in
+            [0, 1, 160, 172, 173, 180, 192, 193, 240, 436, 441, 1428].flatMap { speech in
                 [false, true].map { Case(hook: hook, family: family, isTranslated: $0, speech: speech) }
             }
         }
@@ -132,7 +132,9 @@ struct TapTests {
         #expect(try bench.topology.apply(ends.outward, to: bench.fastPath) == .applied)
         let buffer = try #require(try bench.fastPath.openTapBuffer(byteCount: 1))
         try bench.fastPath.setTap(MediaTap(id: 1, direction: 1), on: ends.boxLAN)
-        let room = UInt64(buffer.byteCount / (Int(RELAY_TAP_ROOM_SMALL) + 8))
+        let pin = try Pin(0)
+        defer { withExtendedLifetime(pin) {} }
+        let room = UInt64(buffer.byteCount / Int(relay_possible_cpu_count()) / Int(RELAY_TAP_BLOCK_BYTE_COUNT))
         for sequence in 0..<UInt16(room + 10) {
             #expect(try bench.run(Self.frame(ends, sequence: sequence).bytes, hook))
         }
@@ -146,6 +148,61 @@ struct TapTests {
             #expect(try bench.run(Self.frame(ends, sequence: 1000 + sequence).bytes, hook))
         }
         #expect(bench.fastPath.tapCounters.lost == 11)
+    }
+
+    @Test("records of all sizes go round the ring", arguments: Hook.allCases)
+    func round(_ hook: Hook) throws {
+        let bench = try Bench()
+        let ends = Topology.Ends(.v4)
+        #expect(try bench.topology.apply(ends.outward, to: bench.fastPath) == .applied)
+        let buffer = try #require(try bench.fastPath.openTapBuffer(byteCount: 1))
+        try bench.fastPath.setTap(MediaTap(id: 1, direction: 1), on: ends.boxLAN)
+        let reader = try TapReader(descriptor: buffer.descriptor, byteCount: buffer.byteCount)
+        let pin = try Pin(0)
+        defer { withExtendedLifetime(pin) {} }
+        let sizes = [1428, 0, 700, 193, 160, 192, 1200]
+        for index in 0..<200 {
+            let frames = [index, index + 1].map { sequence in
+                Self.frame(ends, speech: sizes[sequence % sizes.count], sequence: UInt16(sequence)).bytes
+            }
+            for frame in frames { #expect(try bench.run(frame, hook)) }
+            for frame in frames { #expect(reader.next()?.packet == Array(frame.dropFirst(14))) }
+            #expect(reader.next() == nil)
+        }
+        #expect(bench.fastPath.tapCounters == TapCounters(copied: 400, lost: 0))
+    }
+
+    @Test("a reader hears two CPUs in the order of time", .enabled(if: relay_possible_cpu_count() > 1, "one CPU"))
+    func order() throws {
+        let bench = try Bench()
+        let ends = Topology.Ends(.v4)
+        #expect(try bench.topology.apply(ends.outward, to: bench.fastPath) == .applied)
+        let buffer = try #require(try bench.fastPath.openTapBuffer())
+        try bench.fastPath.setTap(MediaTap(id: 1, direction: 1), on: ends.boxLAN)
+        let reader = try TapReader(descriptor: buffer.descriptor, byteCount: buffer.byteCount)
+        for sequence in 0..<40 as Range<UInt16> {
+            let pin = try Pin(CInt(sequence / 3 % 2))
+            #expect(try bench.run(Self.frame(ends, sequence: sequence).bytes, .xdp))
+            withExtendedLifetime(pin) {}
+        }
+        for sequence in 0..<40 as Range<UInt16> {
+            #expect(reader.next()?.packet == Array(Self.frame(ends, sequence: sequence).bytes.dropFirst(14)))
+        }
+        #expect(reader.next() == nil)
+    }
+
+    @Test("a descriptor of something else is refused")
+    func otherDescriptor() throws {
+        let bench = try Bench()
+        let buffer = try #require(try bench.fastPath.openTapBuffer(byteCount: 64 << 10))
+        #expect(throws: FastPathError.self) {
+            try TapReader(descriptor: buffer.descriptor, byteCount: buffer.byteCount * 2)
+        }
+        let program = try #require(bench.fastPath.program)
+        #expect(throws: FastPathError.self) {
+            try TapReader(descriptor: program.tapShape, byteCount: buffer.byteCount)
+        }
+        #expect(throws: FastPathError.self) { try TapReader(descriptor: -1, byteCount: buffer.byteCount) }
     }
 
     @Test("another process without privileges reads a call", arguments: LiveTests.Path.programs)
@@ -201,6 +258,13 @@ struct TapTests {
         }
         #expect(fastPath.tapCounters == TapCounters(copied: UInt64(2 * count), lost: 0))
     }
+}
+
+/// Keeps this thread on one CPU: each has a part of the ring of its own.
+private final class Pin {
+    init(_ cpu: CInt) throws { _ = try SetupError.check(namespace_pin(cpu), "CPU \(cpu)") }
+
+    deinit { _ = namespace_pin(-1) }
 }
 
 extension [UInt8] {

@@ -4,6 +4,7 @@
 #include <linux/pkt_cls.h>
 
 #include "relay_host.h"
+#include "rewrite.h"
 #include "shield.h"
 #include "tap.h"
 #include "translate.h"
@@ -16,15 +17,6 @@ struct vlan_tag {
 #define VLAN_IDENTIFIER_MASK 0x0fff
 #define BLOCK_BYTE_COUNT 16
 #define BLOCK_COUNT_MAX 128 // datagrams of up to 2 KiB; larger unfinished ones go to the socket
-
-/// In this form, since the verifier does not follow what the compiler else makes of `at + n > end` in a loop.
-static __always_inline bool lies_before(const __u8 *at, __u32 byte_count, const void *end)
-{
-	const __u8 *next = at + byte_count;
-
-	barrier_var(next);
-	return (const void *)next <= end;
-}
 
 /// The folded sum of `byte_count` bytes from `offset` on, or -1 if the frame does not hold them.
 /// Not static, so that the verifier looks at its loops once and not for every path that leads here.
@@ -128,7 +120,7 @@ static __always_inline int relay_frame(struct xdp_md *context, void *network, __
 	}
 
 	if (plan.flow->tap)
-		tap_frame(context, plan.flow, sizeof(*ethernet) + (tagged ? sizeof(*tag) : 0), packet_byte_count(&plan));
+		tap_frame(context, &plan, network - (void *)ethernet, network, end);
 
 	// The only other step that may fail, hence before the first write: room for another header or a tag.
 	const struct relay_next_hop *next_hop = &plan.counters->next_hop;
@@ -309,7 +301,7 @@ static __always_inline int tc_relay(struct __sk_buff *buffer, enum relay_outcome
 		return *outcome <= RELAY_LAST_DROPPED ? TC_ACT_SHOT : TC_ACT_UNSPEC;
 
 	if (plan.flow->tap)
-		tap_buffer(buffer, plan.flow, sizeof(struct ethhdr), packet_byte_count(&plan));
+		tap_buffer(buffer, &plan, data + sizeof(struct ethhdr), end);
 
 	struct ethhdr *ethernet = data;
 	if (is_translated(&plan)) {

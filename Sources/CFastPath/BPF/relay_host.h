@@ -12,6 +12,15 @@
 #define ADDRESS_FAMILY_INET6 10
 #define LOOPBACK_INDEX 1
 
+/// In this form, since the verifier does not follow what the compiler else makes of `at + n > end` in a loop.
+static __always_inline bool lies_before(const __u8 *at, __u32 byte_count, const void *end)
+{
+	const __u8 *next = at + byte_count;
+
+	barrier_var(next);
+	return (const void *)next <= end;
+}
+
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 4096); // the loader sets it

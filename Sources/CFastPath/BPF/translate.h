@@ -2,7 +2,7 @@
 // Packets that leave in the other family than they came in: a new IP header in front of the same datagram. Not a
 // translator of networks (RFC 7915): both headers are ours, and the datagram is rewritten like any other.
 #pragma once
-#include "relay_core.h"
+#include "rewrite.h"
 
 #define DONT_FRAGMENT 0x4000
 

@@ -32,6 +32,7 @@ struct relay_program {
 	int shield_allowed;
 	int shield_sources;
 	int tap_rings;
+	int tap_shape;
 	int tap_counters;
 };
 

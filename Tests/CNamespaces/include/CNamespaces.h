@@ -34,6 +34,9 @@ void quality_observe_rtp(void *record, uint32_t clock_ticks, uint8_t event_paylo
 			 uint64_t now);
 void quality_observe_rtcp(void *record, const void *opposite, const uint8_t *packet, uint32_t byte_count, uint64_t now);
 
+/// Keeps the calling thread on one CPU; a negative one lets it go.
+int namespace_pin(int cpu);
+
 /// Hands a descriptor to the process at the other end of a Unix socket (SCM_RIGHTS), or takes one.
 int namespace_send_descriptor(int socket, int descriptor);
 int namespace_receive_descriptor(int socket);
