@@ -300,7 +300,9 @@ struct ShieldTests {
         }
     }
 
-    @Test("unknown sources share a bucket, which stations and trunks do not touch; a trunk's responses have no limit", arguments: Hook.programs)
+    @Test(
+        "unknown sources share a bucket, which stations and trunks do not touch; a trunk's responses have no limit",
+        arguments: Hook.programs)
     func reserve(_ hook: Hook) throws {
         let bench = try Self.bench.get()
         let rules = Self.rules(

@@ -25,12 +25,13 @@ class Packet(NamedTuple):
 
 
 class Capture:
-    """tcpdump on one interface. `expression` is a pcap filter."""
+    """tcpdump on one interface. `expression` is a pcap filter; `snapshot` bytes of each packet are kept: the fewer, the
+    more packets fit into tcpdump's buffer."""
 
-    def __init__(self, namespace, interface, path, expression=""):
+    def __init__(self, namespace, interface, path, expression="", snapshot=262144):
         self.path = path
         self.process = namespace.start(
-            "tcpdump", "-i", interface, "-w", path, "--time-stamp-precision=nano", "-U", "-n", "-B", "8192",
+            "tcpdump", "-i", interface, "-w", path, "--time-stamp-precision=nano", "-U", "-n", "-B", "8192", "-s", str(snapshot),
             "--immediate-mode", "-Z", "root", *expression.split(), stderr=subprocess.PIPE)
         # tcpdump says "listening on" once it will miss nothing more.
         for line in self.process.stderr:

@@ -12,6 +12,7 @@ import math
 import os
 import re
 import statistics
+import struct
 
 import capture
 from daemon import DOMAIN
@@ -136,18 +137,18 @@ class EmergencyTest(LabTest):
 
     # What went over the wires -------------------------------------------------------------------------------------
 
-    def watch_box(self, expression="port 5060 or icmp or tcp"):
+    def watch_box(self, expression="port 5060 or icmp or tcp or (ip[6:2] & 0x3fff != 0)"):
         """Captures on both interfaces of the box; stop with `stop`."""
         pair = []
         for interface in ("lan0", "wan0"):
             path = os.path.join(self.lab.directory, self.lab._unique(interface) + ".pcap")
-            pair.append(capture.Capture(self.lab.network.box, interface, path, expression))
+            pair.append(capture.Capture(self.lab.network.box, interface, path, expression, 4096))
         self.lab.captures += pair
         return pair
 
     @staticmethod
     def stop(pair):
-        return [each.stop() for each in pair]
+        return [reassembled(each.stop()) for each in pair]
 
     def assert_placed_over(self, wan, which, user="911"):
         """The INVITEs that left asked this carrier for the number."""
@@ -155,6 +156,25 @@ class EmergencyTest(LabTest):
         self.assertTrue(sent, f"no INVITE to {TRUNKS[which]}\n{self.box_log()}")
         for each in sent:
             self.assertEqual(each.user, user, each)
+
+
+def reassembled(packets):
+    """IPv4 datagrams put together again where their first fragment came (RFC 791 §3.2)."""
+    whole, parts = [], {}
+    for packet in packets:
+        frame = packet.frame
+        fragment = struct.unpack_from("!H", frame, 20)[0] if frame[12:14] == b"\x08\x00" else 0
+        if not fragment & 0x3FFF:
+            whole.append(packet)
+        elif fragment & 0x1FFF:
+            key = frame[26:34] + frame[18:20]
+            if key in parts:
+                first = whole[parts[key]]
+                whole[parts[key]] = first._replace(payload=first.payload + packet.payload)
+        else:
+            parts[frame[26:34] + frame[18:20]] = len(whole)
+            whole.append(packet)
+    return whole
 
 
 class Invite:
