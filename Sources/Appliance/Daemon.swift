@@ -18,6 +18,8 @@ package final class Daemon {
         /// How long hung-up calls may take to say goodbye at shutdown.
         static let farewell = Duration.seconds(4)
         static let descriptorCount: UInt64 = 65_536  // four media sockets a call and the rest
+        /// Before sockets are looked at again: what a flood left to be repeated must not keep a call for help waiting.
+        static let transactionTimerCountMax = 64
         static let bindingInterval = Duration.seconds(2)  // what a power cut may cost of registrations
         static let lockedBytes: UInt64 = 256 << 20  // what BPF maps count as on kernels before 5.11
     }
@@ -209,7 +211,7 @@ package final class Daemon {
         try loop.run(
             nextDeadline: { [unowned self] in engine.nextDeadline },
             advance: { [unowned self] now in
-                engine.advance(to: now)
+                engine.advance(to: now, transactionTimerCountMax: Limits.transactionTimerCountMax)
                 drain()
             })
         log.write(.notice, "cressetd stopped")

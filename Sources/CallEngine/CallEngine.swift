@@ -161,8 +161,9 @@ package struct CallEngine: Sendable {
         drain(at: now)
     }
 
-    package mutating func advance(to now: MonotonicTime) {
-        transactions.advance(to: now)
+    /// - Parameter transactionTimerCountMax: So many retransmissions and the like at most; those left are due at once.
+    package mutating func advance(to now: MonotonicTime, transactionTimerCountMax: Int = .max) {
+        transactions.advance(to: now, timerCountMax: transactionTimerCountMax)
         media.advance(to: now)
         drain(at: now)
         while let timer = timers.popDue(now) {

@@ -15,6 +15,7 @@ import statistics
 import struct
 
 import capture
+import pidflo
 from daemon import DOMAIN
 from labtest import LabTest
 from namespaces import CARRIERS, LAN_BOX, WAN_BOX
@@ -146,9 +147,13 @@ class EmergencyTest(LabTest):
         self.lab.captures += pair
         return pair
 
-    @staticmethod
-    def stop(pair):
-        return [reassembled(each.stop()) for each in pair]
+    def stop(self, pair):
+        """The packets of both interfaces. Every location in them is one that others read, too."""
+        both = [reassembled(each.stop()) for each in pair]
+        for packet in both[1]:
+            if packet.payload.startswith(b"INVITE ") and b"application/pidf+xml" in packet.payload:
+                pidflo.check(packet.payload)
+        return both
 
     def assert_placed_over(self, wan, which, user="911"):
         """The INVITEs that left asked this carrier for the number."""

@@ -20,6 +20,20 @@ struct TransactionLayerClientTests {
         #expect(layer.counters.retransmissionsSent == 1)
     }
 
+    @Test("repeats so many requests at a time as it is told, and says that others are due")
+    func isBounded() throws {
+        var layer = Sample.layer()
+        for _ in 0..<10 { _ = layer.send(Sample.request(.options), to: Sample.udp, at: .zero) }
+        _ = layer.drained()
+        let due = MonotonicTime.zero + .milliseconds(500)
+        for expected: UInt64 in [4, 8, 10] {
+            #expect(layer.nextDeadline.map { $0 <= due } == true)
+            layer.advance(to: due, timerCountMax: 4)
+            #expect(layer.counters.retransmissionsSent == expected)
+        }
+        #expect(layer.nextDeadline.map { $0 > due } == true)
+    }
+
     @Test("delivers by branch and method; what is not ours is dropped and counted")
     func matches() throws {
         var layer = Sample.layer()

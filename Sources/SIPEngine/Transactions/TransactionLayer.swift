@@ -156,8 +156,10 @@ package struct TransactionLayer: Sendable {
         }
     }
 
-    package mutating func advance(to now: MonotonicTime) {
-        while let key = timers.popDue(now) {
+    /// - Parameter timerCountMax: So many timers at most; those left are due at once, as `nextDeadline` says.
+    package mutating func advance(to now: MonotonicTime, timerCountMax: Int = .max) {
+        for _ in 0..<timerCountMax {
+            guard let key = timers.popDue(now) else { return }
             switch key {
             case .client(let id): advanceClient(id, to: now)
             case .server(let id): advanceServer(id, to: now)
