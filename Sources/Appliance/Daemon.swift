@@ -41,9 +41,13 @@ package final class Daemon {
     private let announcements: AnnouncementDesk
     private let speech: Speech
     private let emergencyRecords: EmergencyRecordKeeper
+    private let pager: MulticastPager
+    private let playouts: PlayoutSender
     private let bindingFile: BindingFile
     private var bindingsWritten: UInt64 = 0
     private var bindingsFailed = false
+    /// Pages ordered by operators count from the top, so that they meet no others.
+    private var pageCount: UInt64 = 1 << 32
     private let service = ServiceNotification()
     private var signals: SignalSource?
     private var control: ControlServer?
@@ -90,8 +94,11 @@ package final class Daemon {
         shield = ShieldSupervisor(
             configuration, fastPath: fastPath, stateDirectory: options.stateDirectory, loop: loop, log: log)
         announcements = AnnouncementDesk(log: log)
-        speech = Speech(loop: loop, log: log, directory: options.phrasesDirectory)
+        speech = Speech(
+            loop: loop, log: log, synthesizer: options.synthesizerPath, directory: options.phrasesDirectory)
         sockets = MediaSockets(loop: loop)
+        pager = MulticastPager(loop: loop, log: log, fastPath: fastPath)
+        playouts = PlayoutSender(fastPath: fastPath, sockets: sockets, trafficClass: configuration.qos.media)
         sockets.takePassed = { [fastPath] in fastPath?.takePassed($0) }
         fastPath?.sockets = sockets
         transports = SignallingTransports(loop: loop)
@@ -174,6 +181,10 @@ package final class Daemon {
             deliver(.mediaDatagram(local: local, source: source, bytes: bytes))
         }
         announcements.deliver = { [unowned self] input in deliver(input) }
+        pager.trafficClass = configuration.qos.media
+        pager.place = { [unowned self] name in
+            configuration.realm(named: name.rawValue).map { ($0.address, $0.interface) }
+        }
         SignalSource.ignoreBrokenPipes()
         signals = try SignalSource([.terminate, .interrupt, .hangUp], loop: loop) { [unowned self] signal in
             switch signal {
@@ -282,7 +293,9 @@ package final class Daemon {
             } catch {
                 deliver(.mediaBindFailed(local: address, reason: "\(error)"))
             }
-        case .releaseMedia(let address): sockets.release(address)
+        case .releaseMedia(let address):
+            sockets.release(address)
+            playouts.forget(address)
         case .applyFlow(let flow):
             sockets.setTrafficClass(flow.trafficClass, of: flow.rewrittenSource)
             deliver(.flowApplied(local: flow.local, inKernel: flows.apply(flow)))
@@ -293,8 +306,9 @@ package final class Daemon {
             }
         case .removeFlow(let local): deliver(.mediaCounters(local: local, flows.remove(local)))
         case .readCounters(let local): deliver(.mediaCounters(local: local, flows.counters(of: local)))
-        case .forwardMedia(let bytes, let local, let destination), .playMedia(let bytes, let local, let destination):
+        case .forwardMedia(let bytes, let local, let destination):
             sockets.forward(bytes, from: local, to: destination)
+        case .playMedia(let bytes, let local, let destination): playouts.send(bytes, from: local, to: destination)
         case .event(let event):
             log.write(event.level, event.text)
             shield.note(event)
@@ -372,6 +386,8 @@ package final class Daemon {
             log.write(.warning, "realms.\(realm.name) changed: takes effect after a restart of cressetd")
         }
         if transports.trafficClass != new.qos.signalling { transports.trafficClass = new.qos.signalling }
+        playouts.trafficClass = new.qos.media
+        pager.trafficClass = new.qos.media
         if new.calls.mediaFlowCountMax > configuration.calls.mediaFlowCountMax {
             log.write(.warning, "calls.maximum: the kernel's flow table grows with a restart of cressetd only")
         }
@@ -420,17 +436,23 @@ package final class Daemon {
             drain()
             let calls = engine.calls(at: now)
             guard let wanted = request["id"]?.stringValue else {
-                return ["ok": true, "result": StatusAnswer.calls(calls, at: now, path: flows.path)]
+                return ["ok": true, "result": StatusAnswer.calls(calls, at: now, path: path)]
             }
             guard let call = calls.first(where: { "\($0.id)" == wanted }) else {
                 return ["ok": false, "error": .string("there is no call \(wanted); `cresset calls` lists them")]
             }
-            return ["ok": true, "result": StatusAnswer.calls([call], at: now, path: flows.path)]
+            return ["ok": true, "result": StatusAnswer.calls([call], at: now, path: path)]
         case "announce": return announce(request)
+        case "page": return page(request)
         case "shield": return shield.answer(request, by: peer.user)
         case let command?: return ["ok": false, "error": .string("unknown command “\(command)”")]
         case nil: return ["ok": false, "error": "the request has no command"]
         }
+    }
+
+    /// Which way packets at one of our media addresses go.
+    private func path(of local: TransportAddress) -> String {
+        playouts.way(of: local)?.rawValue ?? flows.path(of: local)
     }
 
     /// `cresset announce`: what becomes of it stands in the log.
@@ -442,6 +464,21 @@ package final class Daemon {
                     order.request($0, saying: items)
                 } listener: { _ in
                 }
+            }
+            return ["ok": true, "result": ["voice": .string(speech.voice.rawValue)]]
+        } catch {
+            return ["ok": false, "error": .string(error.text)]
+        }
+    }
+
+    /// `cresset page`
+    private func page(_ request: JSONValue) -> JSONValue {
+        do throws(AnnouncementOrder.Mistake) {
+            let order = try PageOrder(request)
+            pageCount += 1
+            let id = pageCount
+            speech.speak([.text(order.text)]) { [unowned self] items in
+                pager.start(order.page(id, saying: items)) { _ in }
             }
             return ["ok": true, "result": ["voice": .string(speech.voice.rawValue)]]
         } catch {
@@ -469,6 +506,9 @@ package final class Daemon {
             flowsInUserSpace: flows.userSpaceCount,
             received: totals.sorted { $0.key < $1.key }.map { ($0.key, $0.value) },
             packetsBySocket: sockets.packetsForwarded,
+            playedByRing: playouts.packetsByRing, playedBySocket: playouts.packetsBySocket,
+            pages: pager.ways.map { ("\($0.group)", $0.way.rawValue) },
+            voice: speech.voice.rawValue,
             residentBytes: try? ProcessResources.residentBytes(),
             openDescriptors: try? ProcessResources.openDescriptorCount(),
             counters: transports.counters + shield.counters + [

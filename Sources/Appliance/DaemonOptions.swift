@@ -3,6 +3,7 @@ package struct DaemonOptions: Equatable, Sendable {
     package var configurationDirectory = "/etc/cresset"
     package var stateDirectory = "/var/lib/cresset"
     package var controlPath = "/run/cresset/control.sock"
+    package var synthesizerPath = "/usr/bin/espeak-ng"
     package var phrasesDirectory = "/usr/share/cresset/phrases"
 
     /// What to do instead of running, or what was wrong with the arguments.
@@ -23,6 +24,7 @@ package struct DaemonOptions: Equatable, Sendable {
             case "--config": configurationDirectory = try Self.value(of: argument, &rest)
             case "--state": stateDirectory = try Self.value(of: argument, &rest)
             case "--control": controlPath = try Self.value(of: argument, &rest)
+            case "--synthesizer": synthesizerPath = try Self.value(of: argument, &rest)
             case "--phrases": phrasesDirectory = try Self.value(of: argument, &rest)
             case "--help", "-h": throw .help
             case "--version": throw .version
@@ -39,11 +41,13 @@ package struct DaemonOptions: Equatable, Sendable {
     }
 
     package static let usage = """
-        usage: cressetd [--config DIR] [--state DIR] [--control PATH] [--phrases DIR]
+        usage: cressetd [--config DIR] [--state DIR] [--control PATH] [--synthesizer PATH]
+                        [--phrases DIR]
 
           --config DIR     directory of *.toml files        (default /etc/cresset)
           --state DIR      where state is kept              (default /var/lib/cresset)
           --control PATH   socket that `cresset` talks to   (default /run/cresset/control.sock)
+          --synthesizer PATH   espeak-ng                    (default /usr/bin/espeak-ng)
           --phrases DIR    recorded phrases, for boxes without espeak-ng
                                                             (default /usr/share/cresset/phrases)
           --version, --help

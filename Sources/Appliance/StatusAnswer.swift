@@ -19,6 +19,13 @@ enum StatusAnswer {
         /// What the kernel did with packets of known flows, by the interface they arrived at.
         var received: [(interface: String, outcomes: FastPathOutcomes)]
         var packetsBySocket: UInt64
+        /// Announcements and tones, by the way they went.
+        var playedByRing: UInt64
+        var playedBySocket: UInt64
+        /// Multicast groups that hear something now.
+        var pages: [(group: String, way: String)]
+        /// What speaks: `espeak-ng`, `recordings` or `none`.
+        var voice: String
         /// nil when /proc does not tell.
         var residentBytes: Int?
         var openDescriptors: Int?
@@ -58,6 +65,9 @@ enum StatusAnswer {
                 "flows-kernel": .init(box.flowsInKernel),
                 "packets-kernel": .init(box.received.reduce(0) { $0 + $1.outcomes.relayed }),
                 "packets-socket": .init(box.packetsBySocket),
+                "played-ring": .init(box.playedByRing), "played-socket": .init(box.playedBySocket),
+                "pages": .array(box.pages.map { ["group": .string($0.group), "path": .string($0.way)] }),
+                "voice": .string(box.voice),
                 "wrong-source": .init(
                     box.received.reduce(0) { $0 + $1.outcomes.droppedWrongSource + $1.outcomes.passedWrongSource }),
                 "received": .array(
@@ -153,6 +163,17 @@ enum StatusAnswer {
         ]
         if case .trunk(let name) = call.callee.kind { members.append(.init("trunk", .string(name))) }
         if case .trunk(let name) = call.caller.kind { members.append(.init("trunk", .string(name))) }
+        guard call.announcement == nil else {
+            let local = call.calleeMedia.first
+            members.append(
+                .init(
+                    "flows",
+                    .array([
+                        flow("box-to-callee", call.fromCaller, call.callerToCallee, local, path),
+                        flow("callee-to-box", call.fromCallee, call.calleeToCaller, local) { _ in "socket" },
+                    ])))
+            return .object(members)
+        }
         members.append(
             .init(
                 "flows",

@@ -78,9 +78,13 @@ package enum StatusReport {
             text += "media: \(media.shown("flows")) flows"
             let names: KeyValuePairs = [
                 "packets-kernel": "packets by the kernel", "packets-socket": "by sockets",
-                "wrong-source": "from a wrong source",
+                "wrong-source": "from a wrong source", "played-ring": "played by rings",
+                "played-socket": "played by sockets",
             ]
             text += parts(of: media, names) + "\n"
+            for page in media.elements("pages") {
+                text += "page to \(page.shown("group")) by \(page.shown("path"))\n"
+            }
         }
         return text
     }

@@ -24,7 +24,11 @@ package final class FastPath {
     }
 
     /// One per interface asked for: what is attached and why.
-    package internal(set) var attachments: [FastPathAttachment] = []
+    package internal(set) var attachments: [FastPathAttachment] = [] {
+        didSet { sender = nil }
+    }
+    /// nil before something is sent, and after the interfaces have changed.
+    var sender: MediaSender?
 
     /// nil before an interface needs it.
     var program: RelayProgram?

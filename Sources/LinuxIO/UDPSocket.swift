@@ -17,7 +17,19 @@ package final class UDPSocket {
         package var interface: String?
         /// Beyond it `send` fails with ENOBUFS.
         package var queuedDatagramsMax = 256
+        /// Where groups are reached from this socket.
+        package var multicast: Multicast?
         package init() {}
+
+        package struct Multicast: Sendable {
+            package var interface: String
+            package var timeToLive: UInt8
+
+            package init(interface: String, timeToLive: UInt8) {
+                self.interface = interface
+                self.timeToLive = timeToLive
+            }
+        }
     }
 
     /// What became of a datagram.
@@ -118,6 +130,27 @@ package final class UDPSocket {
             try setOption(socket, SOL_SOCKET, SO_SNDBUF, CInt(clamping: bytes), "SO_SNDBUF")
         }
         if let interface = options.interface { try bindToDevice(socket, interface) }
+        if let multicast = options.multicast { try configure(socket, address.address, multicast) }
+    }
+
+    private static func configure(
+        _ socket: CInt, _ address: IPAddress, _ multicast: Options.Multicast
+    ) throws(SystemCallError) {
+        switch address.family {
+        case .v4:
+            let level = CInt(IPPROTO_IP)
+            try setOption(socket, level, IP_MULTICAST_TTL, CInt(multicast.timeToLive), "IP_MULTICAST_TTL")
+            var request = ip_mreqn()
+            request.imr_ifindex = CInt(bitPattern: if_nametoindex(multicast.interface))
+            let size = socklen_t(MemoryLayout<ip_mreqn>.size)
+            _ = try check(
+                setsockopt(socket, level, IP_MULTICAST_IF, &request, size), "IP_MULTICAST_IF", multicast.interface)
+        case .v6:
+            let level = CInt(IPPROTO_IPV6)
+            try setOption(socket, level, IPV6_MULTICAST_HOPS, CInt(multicast.timeToLive), "IPV6_MULTICAST_HOPS")
+            let index = CInt(bitPattern: if_nametoindex(multicast.interface))
+            try setOption(socket, level, IPV6_MULTICAST_IF, index, "IPV6_MULTICAST_IF")
+        }
     }
 
     /// Lets in only what the filter accepts, which sees a datagram from its UDP header; nil lets in all again. What it

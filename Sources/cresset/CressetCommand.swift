@@ -12,7 +12,7 @@ struct CressetCommand: ParsableCommand {
         abstract: "The command line of the Cresset voice edge.",
         subcommands: [
             CheckCommand.self, StatusCommand.self, CallsCommand.self, EmergencyCommand.self, ReportCommand.self,
-            ShieldCommand.self, VersionCommand.self,
+            ShieldCommand.self, AnnounceCommand.self, PageCommand.self, VersionCommand.self,
         ])
 }
 

@@ -105,8 +105,8 @@ trunks = [{both}]
 class Daemon:
     """One cressetd in a namespace, with a configuration directory of its own below `directory`."""
 
-    def __init__(self, namespace, directory, files, say=None):
-        self.namespace, self.say = namespace, say
+    def __init__(self, namespace, directory, files, say=None, arguments=()):
+        self.namespace, self.say, self.arguments = namespace, say, arguments
         self.configuration = os.path.join(directory, "etc")
         self.state = os.path.join(directory, "state")
         self.control = os.path.join(directory, "control.sock")
@@ -133,7 +133,7 @@ class Daemon:
         self.process = self.namespace.start(
             *self.before, "nice", "-n", "-10",  # as its systemd unit says
             binary("cressetd"), "--config", self.configuration, "--state", self.state, "--control", self.control,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            *self.arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         threading.Thread(target=self._follow, args=(self.process.stdout,), daemon=True).start()
         deadline = time.monotonic() + timeout
         while time.monotonic() < deadline:

@@ -35,8 +35,9 @@ class Lab:
     """Use with `with`. Without a box (`box=False`) the middle is a plain router; with `start=False` the box waits for
     `start_box()`, so that carriers may be there first."""
 
-    def __init__(self, box=True, offload=True, mtu=1500, box_log=None, start=True, **configuration):
-        self.box_log, self.start_at_once = box_log, start
+    def __init__(self, box=True, offload=True, mtu=1500, box_log=None, start=True, arguments=(),
+                 **configuration):
+        self.box_log, self.start_at_once, self.arguments = box_log, start, arguments
         self.with_box, self.offload, self.mtu = box, offload, mtu
         self.files = daemon.configuration(**configuration)
         self.directory = self.network = self.daemon = None
@@ -50,7 +51,8 @@ class Lab:
         try:
             self.network = Network(offload=self.offload, mtu=self.mtu)
             if self.with_box:
-                self.daemon = daemon.Daemon(self.network.box, self.directory, self.files, self.box_log)
+                self.daemon = daemon.Daemon(self.network.box, self.directory, self.files, self.box_log,
+                                            self.arguments)
                 if self.start_at_once:
                     self.start_box()
             else:

@@ -9,6 +9,7 @@
 
 #include "FlowSlots.h"
 #include "FlowTable.h"
+#include "MediaSender.h"
 #include "PacketRing.h"
 #include "RingRelay.h"
 #include "ShieldTable.h"
