@@ -166,7 +166,7 @@ let package = Package(
             name: "ApplianceTests",
             dependencies: [
                 "Primitives", "SignallingFormats", "MediaFormats", "SIPEngine", "MediaEngine", "Shield",
-                "Configuration", "LinuxIO", "Appliance", "TestSupport",
+                "EmergencyCalling", "Configuration", "LinuxIO", "Appliance", "TestSupport",
             ],
             swiftSettings: strict),
     ]

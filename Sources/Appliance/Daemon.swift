@@ -1,6 +1,7 @@
 import CallEngine
 import Configuration
 import Crypto
+import EmergencyCalling
 import FastPath
 import LinuxIO
 import MediaFormats
@@ -38,6 +39,8 @@ package final class Daemon {
     private let fastPathError: String?
     private let shield: ShieldSupervisor
     private let emergencies: EmergencySupervisor
+    private let leases: CallbackLeaseKeeper
+    private let testMode: TestModeSupervisor
     private let announcements: AnnouncementDesk
     private let speech: Speech
     private let emergencyRecords: EmergencyRecordKeeper
@@ -64,6 +67,11 @@ package final class Daemon {
             return 78  // EX_CONFIG
         }
         log.level = .init(configuration.log.level)
+        let signs = TestModeSupervisor.signs(configuration: options.configurationDirectory)
+        if let refusal = TestModeSupervisor.refusal(configuration.system, signs: signs) {
+            log.write(.error, "not starting: \(refusal)")
+            return 78  // EX_CONFIG
+        }
         do throws(SystemCallError) {
             let daemon = try Daemon(options, configuration, log)
             try daemon.run()
@@ -88,7 +96,9 @@ package final class Daemon {
         bindingFile = BindingFile(directory: options.stateDirectory)
         loop = try EventLoop()
         emergencyRecords = try EmergencyRecordKeeper(stateDirectory: options.stateDirectory, loop: loop, log: log)
-        emergencies = EmergencySupervisor(keeper: emergencyRecords, log: log)
+        leases = try CallbackLeaseKeeper(stateDirectory: options.stateDirectory, loop: loop, log: log)
+        testMode = TestModeSupervisor(loop: loop, log: log)
+        emergencies = EmergencySupervisor(keeper: emergencyRecords, leases: leases, log: log)
         (fastPath, fastPathError) = Self.openFastPath(configuration, log)
         flows = MediaFlows(fastPath: fastPath) { log.write(.warning, $0) }
         shield = ShieldSupervisor(
@@ -104,6 +114,8 @@ package final class Daemon {
         transports = SignallingTransports(loop: loop)
         engine = CallEngine(
             settings: CallEngineSettings(configuration), hash: OpenSSLDigestHash(), random: RandomSource(),
+            testMode: EmergencyTestMode(
+                signs: TestModeSupervisor.signs(configuration: options.configurationDirectory)),
             at: Clock.monotonic)
     }
 
@@ -193,8 +205,15 @@ package final class Daemon {
             }
         }
         control = try ControlServer(path: options.controlPath, loop: loop) { [unowned self] request in
-            answer(request.value, by: request.peer)
+            let value = answer(request.value, by: request.peer)
+            guard let notice = testMode.notice, case .object(let members) = value else { return value }
+            return .object(members + [.init("notice", .string(notice))])
         }
+        testMode.current = { [unowned self] in engine.testMode }
+        testMode.hasEmergencyCall = { [unowned self] in engine.hasEmergencyCall }
+        testMode.arm = { [unowned self] in engine.armTestMode($0) }
+        testMode.tell(engine.testMode.signs)
+        engine.restoreLeases(leases.read(window: engine.settings.emergency.callbackWindow), at: Clock.monotonic)
         log.write(
             .notice,
             "cressetd \(Version.text) of \(configuration.system.name) is ready: \(configuration.stations.count) stations,"
@@ -218,6 +237,7 @@ package final class Daemon {
         defer {
             saveBindings()
             emergencyRecords.flush()
+            leases.flush()
         }
         try loop.run(
             nextDeadline: { [unowned self] in engine.nextDeadline },
@@ -375,6 +395,15 @@ package final class Daemon {
                 "configuration not changed: \(options.configurationDirectory) has \(outcome.errors.count) error(s)")
             return
         }
+        let signs = TestModeSupervisor.signs(configuration: options.configurationDirectory)
+        if let refusal = TestModeSupervisor.refusal(new.system, signs: signs) {
+            return log.write(.error, "configuration not changed: \(refusal)")
+        }
+        if signs != engine.testMode.signs {
+            engine.setTestModeSigns(signs)
+            testMode.tell(signs)
+            if signs.isEmpty { log.write(.notice, "test mode is over: 911 is placed again") }
+        }
         let changes = new.difference(from: configuration)
         for change in changes { log.write(.notice, "configuration: \(change)") }
         log.level = .init(new.log.level)
@@ -444,6 +473,12 @@ package final class Daemon {
             return ["ok": true, "result": StatusAnswer.calls([call], at: now, path: path)]
         case "announce": return announce(request)
         case "page": return page(request)
+        case "elins":
+            return [
+                "ok": true,
+                "result": CallbackLeaseAnswer.list(engine.callbackLeases, engine.settings.emergency, at: now),
+            ]
+        case "test-mode": return testMode.answer(request, by: peer.user, configuration.system)
         case "shield": return shield.answer(request, by: peer.user)
         case let command?: return ["ok": false, "error": .string("unknown command “\(command)”")]
         case nil: return ["ok": false, "error": "the request has no command"]
@@ -491,7 +526,8 @@ package final class Daemon {
         let attachments = fastPath?.attachments ?? []
         return StatusAnswer.Box(
             name: configuration.system.name,
-            alarms: emergencyRecords.alarms,
+            alarms: [testMode.notice, leases.alarm].compactMap { $0 } + emergencyRecords.alarms,
+            testMode: testMode.fact,
             uptime: now - started,
             configurationDirectory: options.configurationDirectory,
             configurationLoaded: configurationLoaded,

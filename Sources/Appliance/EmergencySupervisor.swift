@@ -4,12 +4,14 @@ import Primitives
 
 /// Carries out what `EmergencyEngine` wants done about calls for help; nothing here can reach the call itself.
 final class EmergencySupervisor {
+    private let leases: CallbackLeaseKeeper
     private let log: StandardErrorLog
 
     private let keeper: EmergencyRecordKeeper
 
-    init(keeper: EmergencyRecordKeeper, log: StandardErrorLog) {
+    init(keeper: EmergencyRecordKeeper, leases: CallbackLeaseKeeper, log: StandardErrorLog) {
         self.keeper = keeper
+        self.leases = leases
         self.log = log
     }
 
@@ -19,6 +21,12 @@ final class EmergencySupervisor {
             keeper.keep(record)
             guard record.end != nil else { return }
             log.write(.notice, record.text)
+        case .leases(let all): leases.keep(all)
+        case .elinShared(let elin, let site, let callers):
+            log.write(
+                .warning,
+                "site \(site) has more callers for help (\(callers)) than numbers: \(Masked.number(elin)) is shared, and a"
+                    + " callback may reach the wrong one first; give the site more elins")
         }
     }
 }

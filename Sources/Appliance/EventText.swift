@@ -20,7 +20,8 @@ extension CallEvent {
     package var level: StandardErrorLog.Level {
         switch self {
         case .trunkDown, .trunkRegistrationFailed, .mediaPortsExhausted, .mediaBindFailed: .error
-        case .emergencyCall, .authenticationFailed, .mediaWrongSource, .restartRequired, .mediaInactive, .attemptFailed:
+        case .emergencyCall, .emergencyBlocked, .emergencyCallback, .callPreempted, .authenticationFailed,
+            .mediaWrongSource, .restartRequired, .mediaInactive, .attemptFailed:
             .warning
         case .trunkUp, .trunkRegistered, .trunkUnregistered, .callRefused, .mediaSilent, .mediaResumed: .notice
         case .callStarted, .callRinging, .callAnswered, .callHeld, .callResumed, .stationRegistered,
@@ -37,6 +38,11 @@ extension CallEvent {
             "call \(id): \(caller.text) dials \(Masked.number(dialled))"
         case .emergencyCall(let id, let caller, let source, let number):
             "call \(id): \(number == .test ? "TEST OF THE EMERGENCY PATH" : "EMERGENCY CALL") \(number.dialString) by \(caller.text) at \(source.address)"
+        case .emergencyBlocked(let caller, let source, let reason):
+            "EMERGENCY CALL 911 by \(caller.text) at \(source.address) BLOCKED: test mode, \(reason)"
+        case .emergencyCallback(let id, let caller, let called):
+            "call \(id): CALLBACK by \(caller.text) to \(Masked.number(called)), which stands for a caller for help"
+        case .callPreempted(let id, let other): "call \(id): ended to make room for call \(other), which is for help"
         case .callRinging(let id, let callee): "call \(id): \(callee.text) rings"
         case .callAnswered(let id, let callee): "call \(id): \(callee.text) answered"
         case .attemptFailed(let id, let target, let outcome):

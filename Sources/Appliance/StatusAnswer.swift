@@ -9,6 +9,7 @@ enum StatusAnswer {
         var name: String
         /// What somebody must look at, in sentences.
         var alarms: [String]
+        var testMode: JSONValue
         var uptime: Duration
         var configurationDirectory: String
         var configurationLoaded: WallClockTime
@@ -38,6 +39,7 @@ enum StatusAnswer {
             "name": .string(box.name),
             "version": .string(Version.text),
             "alarms": .array(box.alarms.map { .string($0) }),
+            "test-mode": box.testMode,
             "uptime-seconds": .init(box.uptime.wholeSeconds),
             "resident-bytes": box.residentBytes.map { .init($0) } ?? .null,
             "open-descriptors": box.openDescriptors.map { .init($0) } ?? .null,

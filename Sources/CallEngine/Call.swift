@@ -43,6 +43,8 @@ struct Call: Sendable {
     let dialled: String
     /// A call for help, or its test, and what was decided for it; nil for an ordinary call.
     let emergency: EmergencyDispatch?
+    /// Help calls back.
+    let isCallback: Bool
     let callerParty: CallParty
     /// From and identity of the caller as the other side is to see it.
     let identity: CallerIdentity
@@ -135,6 +137,11 @@ enum Peer: Sendable {
         case .station(_, let station): station.reliableProvisional
         case .trunk(_, let trunk): trunk.reliableProvisional
         }
+    }
+
+    var isPSAPTrusted: Bool {
+        guard case .trunk(_, let trunk) = self else { return false }
+        return trunk.emergency.isPSAPTrusted
     }
 
     var telephoneEvent: UInt8? {

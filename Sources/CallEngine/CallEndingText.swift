@@ -23,6 +23,7 @@ extension CallEnding {
         case .dialogLost(let side): "the \(side) no longer knows the call"
         case .mediaInactive: "no media"
         case .transportFailed(let side): "connection to the \(side) lost"
+        case .preempted: "made room for a call for help"
         case .shutdown: "shutdown"
         }
     }

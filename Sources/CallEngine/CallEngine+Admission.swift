@@ -242,6 +242,14 @@ extension CallEngine {
                     source: path.remote, dialled: user, statusCode: refusal.statusCode, reason: refusal.reason ?? ""))
             return refuse(request, transaction, refusal, at: now)
         }
+        if case .trunk(_, let trunk) = peer, !isShuttingDown,
+            let plan = callbackPlan(request, from: trunk, user: user, at: now)
+        {
+            counters.callbacks += 1
+            return startCall(
+                request, transaction, from: path, peer: peer, offer: offer, dialled: user, plan: plan,
+                isCallback: true, at: now)
+        }
         if let refusal = admission(of: request, from: peer) {
             counters.capacityRefusals += 1
             return refuseCall(

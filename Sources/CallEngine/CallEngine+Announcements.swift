@@ -1,3 +1,4 @@
+import EmergencyCalling
 import MediaEngine
 import MediaFormats
 import Primitives
@@ -77,6 +78,7 @@ extension CallEngine {
         switch target {
         case .station(let user):
             guard let station = settings.stations[user] else { return .refused(404, reason: "No station \(user)") }
+            guard !isInEmergencyCall(user) else { return .refused(486, reason: "\(user) is in a call for help") }
             let targets = registrar.bindings(for: user).prefix(Limits.branchCountMax).map { binding in
                 Target(
                     peer: .station(user: user, station), number: user, requestURI: binding.contact,
@@ -103,6 +105,9 @@ extension CallEngine {
             ])
         case .number(let number, let name):
             guard let trunk = trunks[name] else { return .refused(404, reason: "No trunk \(name)") }
+            guard settings.emergency.numbers.number(dialled: number) != .emergency else {
+                return .refused(403, reason: "Help is called by people")
+            }
             return .targets([
                 [
                     Target(

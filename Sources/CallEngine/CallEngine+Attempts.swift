@@ -16,7 +16,7 @@ extension CallEngine {
     mutating func startCall(
         _ request: SIPRequest, _ transaction: ServerTransactionID, from path: TransportPath,
         peer: Peer, offer: SessionDescription?, dialled: String, plan: [[Target]], emergency: EmergencyDispatch? = nil,
-        at now: MonotonicTime
+        isCallback: Bool = false, at now: MonotonicTime
     ) {
         let id = newCallID()
         var identity = identity(of: request, from: peer)
@@ -25,7 +25,8 @@ extension CallEngine {
         let party = CallParty(peer.kind, number: identity.user)
         var call = Call(
             id: id, callerPeer: peer, invite: request, inviteTransaction: transaction,
-            callerPath: path, offer: offer, dialled: dialled, emergency: emergency, callerParty: party,
+            callerPath: path, offer: offer, dialled: dialled, emergency: emergency, isCallback: isCallback,
+            callerParty: party,
             identity: identity, start: now,
             plan: plan, localTag: random.hexToken(digitCount: 16),
             callerNegotiation: makeNegotiation(for: peer))
@@ -33,21 +34,23 @@ extension CallEngine {
         activeCallCount += 1
         counters.callsAdmitted += 1
         emit(.callStarted(id, caller: party, dialled: dialled))
-        if emergency == nil { timers.start(.ring(id), at: now + settings.calls.ringTimeout) }
+        if emergency == nil, !isCallback { timers.start(.ring(id), at: now + settings.calls.ringTimeout) }
         transactions.respond(makeResponse(to: request, 100), to: transaction, at: now)
         if let offer {
             call.callerMedia = openMedia(
-                for: id, .caller, realm: peer.realm, streamCount: OfferAnswer.streamCount(of: offer), at: now)
+                for: call, .caller, realm: peer.realm, streamCount: OfferAnswer.streamCount(of: offer), at: now)
         }
-        if emergency != nil, let leg = call.callerMedia { media.markEmergency(leg, at: now) }
         if offer != nil, call.callerMedia == nil {
             reject(&call, 503, "No media port free", at: now)
+        } else if isCallback {
+            widenCallback(&call, at: now)
         } else {
             startNextGroup(&call, at: now)
         }
         if let emergency {
             emitAfterTransmission(.emergencyCall(id, caller: party, source: path.remote, emergency.number))
         }
+        if isCallback { emitAfterTransmission(.emergencyCallback(id, caller: party, called: dialled)) }
         settle(call, at: now)
     }
 
@@ -68,6 +71,10 @@ extension CallEngine {
     }
 
     private mutating func startAttempt(_ call: inout Call, _ target: Target, at now: MonotonicTime) {
+        if let reason = reasonToBlock(target, of: call, at: now) {
+            return noteFailure(&call, code: 503, reason: reason, at: now)
+        }
+        if let name = target.peer.trunkName { makeRoom(on: name, for: call, at: now) }
         let id = AttemptID(rawValue: call.attempts.count)
         var callerNegotiation = call.callerNegotiation
         var calleeNegotiation = makeNegotiation(for: target.peer, sessionID: random.next() & 0x7FFF_FFFF)
@@ -75,7 +82,7 @@ extension CallEngine {
         var description: SessionDescription?
         if let offer = call.offer {
             let count = OfferAnswer.streamCount(of: offer)
-            mediaLeg = openMedia(for: call.id, .callee, realm: target.peer.realm, streamCount: count, at: now)
+            mediaLeg = openMedia(for: call, .callee, realm: target.peer.realm, streamCount: count, at: now)
             guard let leg = mediaLeg else {
                 return noteFailure(&call, code: 503, reason: "No media port free", at: now)
             }
@@ -203,7 +210,7 @@ extension CallEngine {
         if retry(&call, index, after: response, at: now) { return }
         finish(&call, index, .response(response.statusCode), at: now)
         noteFailure(&call, index, response)
-        if call.attempts[index].target.peer.trunkName == nil, response.statusCode >= 600 {
+        if call.attempts[index].target.peer.trunkName == nil, response.statusCode >= 600, !call.isCallback {
             // A person said no for all contacts (RFC 3261 §16.7).
             cancelOpenAttempts(&call, reason: nil, at: now)
             return rejectWithBestFailure(&call, at: now)
@@ -280,6 +287,7 @@ extension CallEngine {
     mutating func ringTimedOut(_ id: CallID, at now: MonotonicTime) {
         withCall(id, at: now) { engine, call in
             guard call.state == .proceeding else { return }
+            if call.isCallback, !call.plan.isEmpty { return engine.widenCallback(&call, at: now) }
             engine.transition(
                 &call, .released(.ringTimeout, goneSide: nil, reason: "SIP;cause=408;text=\"No answer\""), at: now)
         }
@@ -290,12 +298,14 @@ extension CallEngine {
     private mutating func proceed(_ call: inout Call, _ index: Int, failsOver: Bool, at now: MonotonicTime) {
         guard call.state == .proceeding, !call.attempts.contains(where: \.isOpen) else { return }
         planPlainAttempt(&call, index)
-        guard failsOver, call.attempts[index].target.peer.trunkName != nil, !call.plan.isEmpty else {
+        let isOfTrunk = call.attempts[index].target.peer.trunkName != nil
+        guard call.isCallback || (failsOver && isOfTrunk), !call.plan.isEmpty else {
             return rejectWithBestFailure(&call, at: now)
         }
         emit(
             .attemptFailed(
                 call.id, target: call.attempts[index].target.party, outcome: call.attempts[index].outcome))
+        if call.isCallback { return widenCallback(&call, at: now) }
         startNextGroup(&call, at: now)
     }
 

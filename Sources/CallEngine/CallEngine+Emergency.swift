@@ -37,6 +37,9 @@ extension CallEngine {
         _ request: SIPRequest, _ transaction: ServerTransactionID, from path: TransportPath, peer: Peer,
         offer: SessionDescription?, number: EmergencyNumber, at now: MonotonicTime
     ) {
+        if let reason = emergencies.reasonToBlock(number, at: now) {
+            return block(request, transaction, from: path, peer: peer, reason: reason, at: now)
+        }
         let dispatch = emergencies.begin(
             number, dialled: Self.user(of: request.requestURI) ?? number.dialString,
             by: emergencyCaller(request, peer, path), at: now)
@@ -76,7 +79,28 @@ extension CallEngine {
         }
         return EmergencyCaller(
             station: settings.stations[user] == nil ? nil : user, number: station.number ?? user,
-            displayName: station.displayName ?? request.from?.displayName, source: path.remote)
+            displayName: station.displayName ?? request.from?.displayName, source: path.remote,
+            contact: request.contacts.first.map {
+                CallbackContact(realm: path.realm, isTCP: path.transport != .udp, uri: $0.uri.text)
+            })
+    }
+
+    /// Test mode: no trunk hears of it, the caller and everybody to be told do.
+    private mutating func block(
+        _ request: SIPRequest, _ transaction: ServerTransactionID, from path: TransportPath, peer: Peer,
+        reason: String, at now: MonotonicTime
+    ) {
+        counters.emergenciesBlocked += 1
+        let caller = emergencyCaller(request, peer, path)
+        var response = makeResponse(to: request, 503, "Test mode: 911 blocked")
+        response.headers.append(.warning, "399 \(host(on: path.realm)) \"test mode: 911 blocked, no help is called\"")
+        transactions.respond(response, to: transaction, at: now)
+        emitAfterTransmission(
+            .emergencyBlocked(
+                caller: CallParty(peer.kind, number: caller.number), source: path.remote, reason: reason))
+        emergencies.block(
+            dialled: Self.user(of: request.requestURI) ?? EmergencyNumber.emergency.dialString, by: caller,
+            reason: reason, at: now)
     }
 
     /// The trunks set aside for it in their order, then all others by name; those that are down last. No trunk is too
@@ -117,6 +141,28 @@ extension CallEngine {
         return (counted.fromCaller.packets, counted.fromCallee.packets)
     }
 
+    // MARK: For composition
+
+    package var callbackLeases: [CallbackLease] { emergencies.leases.leases }
+
+    /// Leases of an earlier life.
+    package mutating func restoreLeases(_ leases: [CallbackLease], at now: MonotonicTime) {
+        emergencies.restoreLeases(leases, at: now)
+    }
+
+    /// Somebody dialled 911 and the call is not over.
+    package var hasEmergencyCall: Bool {
+        calls.values.contains { $0.emergency?.number == .emergency && !$0.isEnding }
+    }
+
+    package var testMode: EmergencyTestMode { emergencies.testMode }
+
+    /// What the configuration's path and the environment say now.
+    package mutating func setTestModeSigns(_ signs: [String]) { emergencies.setTestModeSigns(signs) }
+
+    /// nil disarms.
+    package mutating func armTestMode(_ armed: EmergencyTestMode.Armed?) { emergencies.armTestMode(armed) }
+
     /// Calls for help that are not over; they take nobody's place.
-    var activeEmergencyCallCount: Int { calls.values.count { $0.emergency != nil && !$0.isEnding } }
+    var activeEmergencyCallCount: Int { calls.values.count { $0.isForHelp && !$0.isEnding } }
 }

@@ -100,6 +100,8 @@ extension CallEngine {
         switch readDescription(in: request) {
         case .none:
             relay(&call, fork, from: side, request, transaction, as: .invite, description: nil, at: now)
+        case .description(let offer) where isForbiddenHold(offer, call, side):
+            refuse(request, transaction, Self.holdRefusal, at: now)
         case .description(let offer):
             if let answer = OfferAnswer.answer(unchanged: offer, on: &call.forks[fork][side].negotiation) {
                 answerRefresh(request, transaction, &call, fork, side, answer: answer, at: now)
@@ -173,6 +175,8 @@ extension CallEngine {
         if let refusal = intervalRefusal(of: request) { return refuse(request, transaction, refusal, at: now) }
         switch readDescription(in: request) {
         case .none: answerRefresh(request, transaction, &call, fork, side, answer: nil, at: now)
+        case .description(let offer) where isForbiddenHold(offer, call, side):
+            refuse(request, transaction, Self.holdRefusal, at: now)
         case .description(let offer):
             // Towards a caller whose own offer is still open there can be no second one (RFC 3311 §5.1).
             guard call.forks[fork].isSettled,

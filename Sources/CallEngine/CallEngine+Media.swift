@@ -47,10 +47,9 @@ extension CallEngine {
                 }
             } else {
                 let realm = call.forks[fork][side].peer.realm
-                guard let leg = openMedia(for: call.id, side, realm: realm, streamCount: count, at: now) else {
+                guard let leg = openMedia(for: call, side, realm: realm, streamCount: count, at: now) else {
                     return false
                 }
-                if call.emergency != nil { media.markEmergency(leg, at: now) }
                 if side == .caller {
                     call.callerMedia = leg
                 } else {
@@ -191,7 +190,7 @@ extension CallEngine {
             if let owner = mediaOwners[leg] { emit(.mediaResumed(owner.call, owner.side)) }
         case .inactive(let leg, _):
             // Whoever called for help may have to be silent.
-            guard let owner = mediaOwners[leg], calls[owner.call]?.emergency == nil else { return }
+            guard let owner = mediaOwners[leg], calls[owner.call]?.isForHelp == false else { return }
             emit(.mediaInactive(owner.call))
             withCall(owner.call, at: now) { engine, call in
                 engine.transition(

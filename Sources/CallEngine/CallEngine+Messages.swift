@@ -95,6 +95,7 @@ extension CallEngine {
         carryHeaders(
             from: call.invite.headers, source: call.callerPath.remote.address, to: &request.headers, realm: realm)
         if case .station = call.callerPeer { Self.dropEmergencyServices(from: &request.headers) }
+        if Self.isMarkedAsCallback(call.invite), !call.callerPeer.isPSAPTrusted { request.headers.remove(.priority) }
         carryBody(from: call.invite, to: &request, description: description)
         return request
     }

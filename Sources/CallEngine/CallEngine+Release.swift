@@ -72,7 +72,7 @@ extension CallEngine {
     private static func finalCode(for ending: CallEnding) -> Int {
         switch ending {
         case .ringTimeout: 480
-        case .shutdown: 503
+        case .shutdown, .preempted: 503
         case .rejected(let code): code
         case .cancelled, .hungUp: 487
         case .acknowledgementMissing, .sessionExpired, .dialogLost, .mediaInactive, .transportFailed: 500

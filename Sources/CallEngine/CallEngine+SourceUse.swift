@@ -18,7 +18,7 @@ extension CallEngine {
         }
         for call in calls.values.sorted(by: { $0.id < $1.id })
         where !call.isEnding && call.remotes.contains(where: { prefix.contains($0) }) {
-            uses.append(.call(call.id, isEmergency: call.emergency != nil))
+            uses.append(.call(call.id, isEmergency: call.isForHelp))
         }
         return uses
     }

@@ -106,6 +106,8 @@ extension CallEngine {
         [
             .init("calls-admitted", counters.callsAdmitted), .init("calls-answered", counters.callsAnswered),
             .init("calls-refused", counters.callsRefused), .init("capacity-refusals", counters.capacityRefusals),
+            .init("preemptions", counters.preemptions), .init("psap-callbacks", counters.callbacks),
+            .init("emergencies-blocked", counters.emergenciesBlocked),
             .init("unknown-sources", counters.unknownSources), .init("malformed-messages", counters.malformed),
             .init("challenges", counters.challenges),
             .init("authentication-failures", counters.authenticationFailures),

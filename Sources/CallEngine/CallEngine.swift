@@ -120,7 +120,8 @@ package struct CallEngine: Sendable {
     private var eventsAfterTransmission: [CallEvent] = []
 
     package init(
-        settings: CallEngineSettings, hash: any DigestHash, random: RandomSource, at now: MonotonicTime
+        settings: CallEngineSettings, hash: any DigestHash, random: RandomSource,
+        testMode: EmergencyTestMode = EmergencyTestMode(), at now: MonotonicTime
     ) {
         self.settings = settings
         self.random = random
@@ -133,7 +134,8 @@ package struct CallEngine: Sendable {
             realm: settings.domain, algorithms: settings.digestAlgorithms, hash: hash, random: self.random.fork())
         media = MediaEngine(
             realms: Self.mediaRealms(settings), settings: settings.media, random: self.random.fork())
-        emergencies = EmergencyEngine(settings: settings.emergency, random: self.random.fork())
+        emergencies = EmergencyEngine(
+            settings: settings.emergency, testMode: testMode, random: self.random.fork())
         for (name, trunk) in settings.trunks { addTrunk(name, trunk, at: now) }
         drain(at: now)
     }
@@ -349,6 +351,8 @@ enum Limits {
     /// Beyond it a 2xx nobody waits for is acknowledged, but its BYE is left out: the peer ends that dialog itself.
     static let clientTransactionCountMax = 4_096
     static let authorizationCountMax = 2
+    /// How long those called back ring alone before the next ones ring as well.
+    static let callbackRingDuration = Duration.seconds(20)
     static let retryAfterSeconds = 10
     /// Announcements at once; one more fails.
     static let announcementCountMax = 64
@@ -375,4 +379,7 @@ struct CallEngineCounters: Sendable {
     var headersWithheld: UInt64 = 0
     var strayAnswers: UInt64 = 0
     var capacityRefusals: UInt64 = 0
+    var preemptions: UInt64 = 0
+    var callbacks: UInt64 = 0
+    var emergenciesBlocked: UInt64 = 0
 }

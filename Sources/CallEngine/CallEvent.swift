@@ -16,6 +16,13 @@ package enum CallEvent: Equatable, Sendable {
     /// A phone dialled 911, or 933: said once its INVITE has left, never before.
     case emergencyCall(CallID, caller: CallParty, source: TransportAddress, EmergencyNumber)
 
+    /// Somebody dialled 911 in test mode: no trunk was asked.
+    case emergencyBlocked(caller: CallParty, source: TransportAddress, reason: String)
+    /// Somebody calls a number that stands for a caller for help.
+    case emergencyCallback(CallID, caller: CallParty, called: String)
+    /// An ordinary call was ended for one for help.
+    case callPreempted(CallID, by: CallID)
+
     // Media
     case mediaLearned(CallID, CallSide, source: TransportAddress)
     /// The first packet from a source that may not send to this leg.

@@ -83,6 +83,8 @@ package enum CallEnding: Hashable, Sendable {
     case mediaInactive
     /// The TCP connection or the path of this side failed.
     case transportFailed(CallSide)
+    /// It had to make room for a call for help.
+    case preempted
     case shutdown
 }
 

@@ -68,25 +68,28 @@ extension CallEngine {
     private func routeFromTrunk(
         _ request: SIPRequest, trunk: CallEngineSettings.Trunk, user: String, callerPath: TransportPath
     ) -> RoutingResult {
-        var called = user
-        // A carrier we register with may send calls to the registered contact; the number is then in To.
-        if user == trunk.registration?.credentials.username {
-            switch request.to?.uri {
-            case .sip(let uri)?: called = uri.user ?? user
-            case .tel(let uri)?: called = uri.digits
-            case .other?, nil: break
-            }
-        }
-        guard let number = DialledNumber.normalized(called),
+        guard let number = DialledNumber.normalized(calledUser(request, trunk: trunk, user: user)),
             let users = DialledNumber.lookUp(number, in: settings.numbers)
         else { return .refused(404) }
         return ring(users, except: nil, at: callerPath)
     }
 
-    /// All contacts of these stations ring together.
+    /// A carrier we register with may send calls to the registered contact; the number is then in To.
+    func calledUser(_ request: SIPRequest, trunk: CallEngineSettings.Trunk, user: String) -> String {
+        guard user == trunk.registration?.credentials.username else { return user }
+        switch request.to?.uri {
+        case .sip(let uri)?: return uri.user ?? user
+        case .tel(let uri)?: return uri.digits
+        case .other?, nil: return user
+        }
+    }
+
+    /// All contacts of these stations ring together; one that is in a call for help has no call waiting.
     private func ring(_ users: [String], except caller: String?, at callerPath: TransportPath) -> RoutingResult {
+        let reachable = users.filter { !isInEmergencyCall($0) }
+        if reachable.isEmpty, !users.isEmpty { return .refused(486) }
         var targets: [Target] = []
-        for user in users {
+        for user in reachable {
             guard let station = settings.stations[user] else { continue }
             for binding in registrar.bindings(for: user)
             // A phone with several lines registers them over one path; only the caller's own line does not ring.
@@ -136,7 +139,7 @@ extension CallEngine {
     /// Calls that go through a trunk now, in either direction, but for those for help.
     func callCount(ofTrunk name: String) -> Int {
         calls.values.count { call in
-            guard !call.isEnding, call.emergency == nil else { return false }
+            guard !call.isEnding, !call.isForHelp else { return false }
             return call.callerPeer.trunkName == name
                 || call.attempts.contains { $0.target.peer.trunkName == name && ($0.isOpen || $0.state == .answered) }
         }

@@ -81,15 +81,18 @@ package struct SystemConfiguration: Equatable, Sendable {
     package var userAgent: String
     /// Without repetition, strongest first. Only MD5 for phones that read no challenge but the first one.
     package var digestAlgorithms: [DigestAlgorithm]
+    /// People may dial 911 here: the box does not start in test mode.
+    package var isProduction: Bool
 
     package init(
         name: String, domain: String, userAgent: String = userAgentDefault,
-        digestAlgorithms: [DigestAlgorithm] = DigestAlgorithm.allCases
+        digestAlgorithms: [DigestAlgorithm] = DigestAlgorithm.allCases, isProduction: Bool = false
     ) {
         self.name = name
         self.domain = domain
         self.userAgent = userAgent
         self.digestAlgorithms = digestAlgorithms
+        self.isProduction = isProduction
     }
 }
 

@@ -94,6 +94,7 @@ extension SystemConfiguration {
         table.add("domain", text: domain)
         table.add("user-agent", text: userAgent)
         table.add("digest-algorithms", TOMLText.array(digestAlgorithms.map(\.rawValue)))
+        table.add("production", isProduction ? "true" : "false")
         return table
     }
 }

@@ -90,7 +90,7 @@ struct SectionDecoder {
     // MARK: Single tables
 
     private mutating func decodeSystem(_ reader: TableReader) {
-        reader.allow(["name", "domain", "user-agent", "digest-algorithms"])
+        reader.allow(["name", "domain", "user-agent", "digest-algorithms", "production"])
         let name = reader.requiredValue("name", "a host name, as \"detroit-7\"") { Text.isHostName($0) ? $0 : nil }
         let domain = reader.requiredValue("domain", "a domain, as \"branch.example\", or an IP address") { text in
             Text.isHostName(text) || IPAddress(text) != nil ? text : nil
@@ -100,10 +100,12 @@ struct SectionDecoder {
             text.utf8.count <= 64 && text.utf8.allSatisfy { (0x20...0x7E).contains($0) } ? text : nil
         }
         let algorithms = reader.choices("digest-algorithms", SystemConfiguration.DigestAlgorithm.self)
+        let isProduction = reader.boolean("production")
         guard let name, let domain else { return }
         system = SystemConfiguration(
             name: name, domain: domain, userAgent: userAgent ?? SystemConfiguration.userAgentDefault,
-            digestAlgorithms: algorithms ?? SystemConfiguration.DigestAlgorithm.allCases)
+            digestAlgorithms: algorithms ?? SystemConfiguration.DigestAlgorithm.allCases,
+            isProduction: isProduction ?? false)
     }
 
     private mutating func decodeCalls(_ reader: TableReader) {

@@ -7,18 +7,28 @@ package struct EmergencyEngine: Sendable {
     package enum Output: Equatable, Sendable {
         /// The record of a call as it stands; the last one given of a call has an end.
         case record(EmergencyRecord)
+        /// All leases, to be written down: after a restart help must still find the caller.
+        case leases([CallbackLease])
+        /// A number was leased to one more caller, for want of an unused one; so many callers of the site have it.
+        case elinShared(elin: String, site: String, callers: Int)
     }
 
     package private(set) var settings: EmergencySettings
     /// Calls that are not over.
-    package private(set) var records: [EmergencyCallID: EmergencyRecord] = [:]
+    package internal(set) var records: [EmergencyCallID: EmergencyRecord] = [:]
+    /// Who may be called back, under which number.
+    package internal(set) var leases = ELINLeases()
+    package internal(set) var testMode: EmergencyTestMode
     var random: RandomSource
     /// Civil time when the monotonic clock was zero; nil until somebody has said.
     private var wallAtZero: WallClockTime?
-    private var outputs = Queue<Output>()
+    var outputs = Queue<Output>()
 
-    package init(settings: EmergencySettings, random: RandomSource) {
+    package init(
+        settings: EmergencySettings, testMode: EmergencyTestMode = EmergencyTestMode(), random: RandomSource
+    ) {
         self.settings = settings
+        self.testMode = testMode
         self.random = random
     }
 
@@ -39,6 +49,12 @@ package struct EmergencyEngine: Sendable {
     package mutating func begin(
         _ number: EmergencyNumber, dialled: String, by caller: EmergencyCaller, at now: MonotonicTime
     ) -> EmergencyDispatch {
+        begin(number, dialled: dialled, by: caller, isBlocked: false, at: now)
+    }
+
+    mutating func begin(
+        _ number: EmergencyNumber, dialled: String, by caller: EmergencyCaller, isBlocked: Bool, at now: MonotonicTime
+    ) -> EmergencyDispatch {
         let id = EmergencyCallID(rawValue: random.hexToken(digitCount: 16))
         let site = settings.site(ofStation: caller.station, at: caller.source.address)
         let location = settings.location(ofStation: caller.station, at: caller.source.address)
@@ -46,9 +62,11 @@ package struct EmergencyEngine: Sendable {
         var record = EmergencyRecord(
             id: id, number: number, dialled: dialled, caller: caller, site: site?.name, start: now)
         record.location = location.map { .init($0) }
+        record.elin = isBlocked ? nil : leaseNumber(of: site, to: caller, for: id, number, at: now)
         records[id] = record
         return EmergencyDispatch(
-            id: id, number: number, site: site?.name, location: location, psap: site?.psap, trunks: trunks)
+            id: id, number: number, site: site?.name, location: location, psap: site?.psap, trunks: trunks,
+            elin: record.elin)
     }
 
     // MARK: What became of it
@@ -97,9 +115,10 @@ package struct EmergencyEngine: Sendable {
             record.packetsFromCallee = packetsFromCallee
         }
         records[id] = nil
+        releaseLease(of: id, at: time)
     }
 
-    private mutating func change(_ id: EmergencyCallID, _ body: (inout EmergencyRecord) -> Void) {
+    mutating func change(_ id: EmergencyCallID, _ body: (inout EmergencyRecord) -> Void) {
         guard records[id] != nil else { return }
         body(&records[id]!)
         outputs.append(.record(records[id]!))

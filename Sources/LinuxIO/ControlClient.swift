@@ -63,9 +63,16 @@ package struct ControlClient {
     package func result(
         of command: String, with arguments: [JSONValue.Member] = []
     ) throws(ControlError) -> JSONValue {
+        try answer(to: command, with: arguments).result
+    }
+
+    /// The same with what the daemon wants everybody to know who asks it anything; nil: nothing.
+    package func answer(
+        to command: String, with arguments: [JSONValue.Member] = []
+    ) throws(ControlError) -> (result: JSONValue, notice: String?) {
         let answer = try exchange(.object([.init("command", .string(command))] + arguments))
         switch answer["ok"]?.boolValue {
-        case true?: return answer["result"] ?? .null
+        case true?: return (answer["result"] ?? .null, answer["notice"]?.stringValue)
         case false?: throw .refused(answer["error"]?.stringValue ?? "cressetd refused, without a reason")
         case nil: throw .notJSON
         }

@@ -61,6 +61,8 @@ package struct MediaEngine: Sendable {
     var endpoints: [TransportAddress: EndpointKey] = [:]
     var timers = TimerTable<Timer>()
     var outputs = Queue<Output>()
+    /// Addresses whose next counters are of a flow that is gone.
+    private var abandonedCounters: Set<TransportAddress> = []
 
     /// Datagrams at addresses that belong to no leg: late ones of a call that is gone.
     package internal(set) var unknownLocalCount: UInt64 = 0
@@ -89,10 +91,13 @@ package struct MediaEngine: Sendable {
     // MARK: Legs
 
     /// Takes a port pair for each stream; they stay with the leg for its life.
+    ///
+    /// - Parameter isUrgent: Take ports that still rest when no other is free.
     package mutating func openLeg(
-        realm: RealmID, streamCount: Int, at now: MonotonicTime
+        realm: RealmID, streamCount: Int, isUrgent: Bool = false, at now: MonotonicTime
     ) throws(MediaError) -> MediaLegID {
-        let streams = try takeStreams(realm: realm, count: streamCount, alreadyOpen: 0, at: now)
+        let streams = try takeStreams(
+            realm: realm, count: streamCount, alreadyOpen: 0, isUrgent: isUrgent, at: now)
         let id = MediaLegID(rawValue: nextID)
         nextID += 1
         legs[id] = MediaLeg(realm: realm, streams: streams)
@@ -126,13 +131,16 @@ package struct MediaEngine: Sendable {
     }
 
     private mutating func takeStreams(
-        realm: RealmID, count: Int, alreadyOpen: Int, at now: MonotonicTime
+        realm: RealmID, count: Int, alreadyOpen: Int, isUrgent: Bool = false, at now: MonotonicTime
     ) throws(MediaError) -> [MediaStream] {
         guard let address = realms[realm]?.address, pools[realm] != nil else { throw .unknownRealm(realm) }
         guard alreadyOpen + count <= Limits.streamCountMax else { throw .tooManyStreams(alreadyOpen + count) }
         var ports: [UInt16] = []
         while ports.count < count {
-            guard let port = pools[realm]?.take(at: now, random: &random) else {
+            guard
+                let port = pools[realm]?.take(at: now, random: &random)
+                    ?? (isUrgent ? takeResting(realm, address) : nil)
+            else {
                 for port in ports { pools[realm]?.giveBack(port) }
                 throw .portsExhausted(realm)
             }
@@ -144,6 +152,19 @@ package struct MediaEngine: Sendable {
             ports.append(port)
         }
         return ports.map { MediaStream(rtp: TransportAddress(address, $0)) }
+    }
+
+    /// A resting port for the one who cannot wait. Its last leg may still await counters from the kernel: they are
+    /// then nobody's, lest they count for the new one.
+    private mutating func takeResting(_ realm: RealmID, _ address: IPAddress) -> UInt16? {
+        while let port = pools[realm]?.takeResting() {
+            guard let key = endpoints[TransportAddress(address, port)] else { return port }
+            guard let last = closing[key.leg] else { continue }  // in use in a realm that shares it
+            abandonedCounters.formUnion(last.awaited)
+            finishClosing(key.leg)
+            return port
+        }
+        return nil
     }
 
     private mutating func announce(_ stream: MediaStream, _ leg: MediaLegID, _ index: Int) {
@@ -334,6 +355,7 @@ package struct MediaEngine: Sendable {
             }
             receive(bytes, from: source, at: key, now: now)
         case .counters(let local, let counters):
+            guard abandonedCounters.remove(local) == nil else { return }
             guard let key = endpoints[local] else { return }
             modify(key) { $0.awaitsLastCounters = false }
             if closing[key.leg] != nil {

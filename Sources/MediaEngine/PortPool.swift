@@ -44,6 +44,12 @@ struct PortPool: Sendable {
         return free.removeLast()
     }
 
+    /// For whom nothing else is left: one that rests, the longest first; nil when there is none.
+    mutating func takeResting() -> UInt16? {
+        guard let deadline = resting.earliest else { return nil }
+        return resting.popDue(deadline)
+    }
+
     /// Never handed out to a socket, thus free at once.
     mutating func giveBack(_ port: UInt16) { free.append(port) }
 

@@ -68,7 +68,9 @@ struct ControlOptions: ParsableArguments {
     /// Asks; a failure is printed as one sentence, and its exit code says what kind it is (sysexits.h).
     func ask(_ command: String, with arguments: [JSONValue.Member] = []) throws -> JSONValue {
         do throws(ControlError) {
-            return try ControlClient(path: control).result(of: command, with: arguments)
+            let answer = try ControlClient(path: control).answer(to: command, with: arguments)
+            if let notice = answer.notice { StandardError.write("cresset: \(notice)\n") }
+            return answer.result
         } catch {
             StandardError.write("cresset: \(error)\n")
             throw ExitCode(error.exitCode)

@@ -8,5 +8,6 @@ struct EmergencyCommand: ParsableCommand {
         subcommands: [
             EmergencyListCommand.self, EmergencyShowCommand.self, EmergencyVerifyLogCommand.self,
             EmergencyVerifyCommand.self, EmergencyAuditCommand.self,
+            EmergencyNumbersCommand.self, TestModeCommand.self,
         ])
 }

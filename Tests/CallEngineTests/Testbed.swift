@@ -18,6 +18,9 @@ final class Testbed {
     var events: [CallEvent] = []
     /// Of each call for help, its record as it was given last.
     var emergencyRecords: [EmergencyCallID: EmergencyRecord] = [:]
+    /// Leases as they were given to be written down last.
+    var keptLeases: [CallbackLease] = []
+    var sharedNumbers: [String] = []
     var summaries: [CallSummary] = []
     var announcements: [(id: AnnouncementID, event: AnnouncementEvent)] = []
     var boundPorts: Set<TransportAddress> = []
@@ -180,6 +183,8 @@ final class Testbed {
             case .announcement(let id, let event): announcements.append((id, event))
             case .callEnded(let summary): summaries.append(summary)
             case .emergency(.record(let record)): emergencyRecords[record.id] = record
+            case .emergency(.leases(let leases)): keptLeases = leases
+            case .emergency(.elinShared(let elin, _, _)): sharedNumbers.append(elin)
             }
         }
     }

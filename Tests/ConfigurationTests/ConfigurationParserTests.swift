@@ -159,7 +159,7 @@ struct ConfigurationParserTests {
                 "a.toml:1:12: error: the line ends here, but ']' must close a table name",
                 "b.toml:1:2: error: system.domain: missing; expected a domain, as \"branch.example\", or an IP address",
                 "b.toml:3:1: error: system.domian: unknown key; did you mean \"domain\"?; allowed here: name, domain, "
-                    + "user-agent, digest-algorithms",
+                    + "user-agent, digest-algorithms, production",
                 "b.toml:5:9: error: log.level: expected one of \"error\", \"warning\", \"notice\", \"info\", \"debug\", "
                     + "found an integer",
                 "c.toml:4:2: error: log: is in b.toml, too; each table lives in exactly one file: move it there",

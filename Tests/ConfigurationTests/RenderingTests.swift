@@ -86,6 +86,7 @@ struct RenderingTests {
                 domain = "branch.example"
                 user-agent = "Cresset"
                 digest-algorithms = ["SHA-256", "MD5"]
+                production = false
 
                 [realms.lan]
                 interface = "lan0"
