@@ -26,9 +26,10 @@ swift:
 build: deps swift ## debug build
 	$(SWIFT) build
 
-release: deps swift ## release build of cressetd and cresset, static Swift runtime
+release: deps swift ## release build of cressetd, cresset and cresset-courier, static Swift runtime
 	$(SWIFT) build -c release --static-swift-stdlib --product cressetd
 	$(SWIFT) build -c release --static-swift-stdlib --product cresset
+	$(SWIFT) build -c release --static-swift-stdlib --product cresset-courier
 
 run: build ## the lab: phones, box and carrier in namespaces, real calls, a summary (as root)
 	@$(PYTHON) Tests/Lab/run.py $(ARGS)

@@ -20,6 +20,7 @@ let package = Package(
     products: [
         .executable(name: "cressetd", targets: ["cressetd"]),
         .executable(name: "cresset", targets: ["cresset"]),
+        .executable(name: "cresset-courier", targets: ["cresset-courier"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
@@ -34,6 +35,7 @@ let package = Package(
         .target(name: "MediaFormats", dependencies: ["Primitives"], exclude: ["README.md"], swiftSettings: pure),
         .target(
             name: "Configuration", dependencies: ["Primitives"], exclude: ["README.md"], swiftSettings: pure),
+        .target(name: "OutreachJobs", dependencies: ["Primitives"], exclude: ["README.md"], swiftSettings: pure),
 
         // Floor 2a: engines, no I/O. CallEngine stands on the three before it.
         .target(
@@ -62,6 +64,9 @@ let package = Package(
             swiftSettings: strict, plugins: ["EmbedRelay"]),
         .target(
             name: "Crypto", dependencies: ["Primitives", "COpenSSL"], exclude: ["README.md"], swiftSettings: strict),
+        .target(
+            name: "Outreach", dependencies: ["Primitives", "OutreachJobs", "CCurl"], exclude: ["README.md"],
+            swiftSettings: strict),
 
         // Floor 2b, upper
         .target(
@@ -74,7 +79,7 @@ let package = Package(
             dependencies: [
                 "Primitives", "SignallingFormats", "MediaFormats", "Configuration", "SIPEngine", "MediaEngine",
                 "EmergencyCalling", "CallEngine", "Shield", "Console", "LinuxIO", "FastPath", "Crypto",
-                "FlatFiles",
+                "FlatFiles", "OutreachJobs",
             ],
             exclude: ["README.md"], swiftSettings: strict),
 
@@ -82,6 +87,9 @@ let package = Package(
         .executableTarget(
             name: "cressetd", dependencies: ["Primitives", "Appliance", "LinuxIO"], exclude: ["README.md"],
             swiftSettings: strict),
+        .executableTarget(
+            name: "cresset-courier", dependencies: ["Primitives", "OutreachJobs", "LinuxIO", "Outreach"],
+            exclude: ["README.md"], swiftSettings: strict),
         .executableTarget(
             name: "cresset",
             dependencies: [
@@ -96,6 +104,7 @@ let package = Package(
             name: "CFastPath", exclude: ["BPF", "README.md"],
             // The relay core reads packets as words of several sizes, as the kernel does.
             cSettings: [.unsafeFlags(["-fno-strict-aliasing"])], linkerSettings: [.linkedLibrary("bpf")]),
+        .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
 
         // The BPF program of FastPath, compiled by the toolchain's clang and embedded

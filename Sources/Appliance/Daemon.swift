@@ -41,6 +41,7 @@ package final class Daemon {
     private let emergencies: EmergencySupervisor
     private let leases: CallbackLeaseKeeper
     private let testMode: TestModeSupervisor
+    private let notifications: NotificationSupervisor
     private let announcements: AnnouncementDesk
     private let speech: Speech
     private let emergencyRecords: EmergencyRecordKeeper
@@ -98,7 +99,6 @@ package final class Daemon {
         emergencyRecords = try EmergencyRecordKeeper(stateDirectory: options.stateDirectory, loop: loop, log: log)
         leases = try CallbackLeaseKeeper(stateDirectory: options.stateDirectory, loop: loop, log: log)
         testMode = TestModeSupervisor(loop: loop, log: log)
-        emergencies = EmergencySupervisor(keeper: emergencyRecords, leases: leases, log: log)
         (fastPath, fastPathError) = Self.openFastPath(configuration, log)
         flows = MediaFlows(fastPath: fastPath) { log.write(.warning, $0) }
         shield = ShieldSupervisor(
@@ -106,8 +106,16 @@ package final class Daemon {
         announcements = AnnouncementDesk(log: log)
         speech = Speech(
             loop: loop, log: log, synthesizer: options.synthesizerPath, directory: options.phrasesDirectory)
+        notifications = NotificationSupervisor(
+            configuration, stateDirectory: options.stateDirectory,
+            courierPath: options.courierPath ?? ProcessResources.neighbour("cresset-courier"),
+            announcements: announcements, loop: loop, log: log)
+        notifications.speak = { [speech] parts, then in speech.speak(parts, then: then) }
+        notifications.keep = { [emergencyRecords] record in emergencyRecords.keep(record) }
+        emergencies = EmergencySupervisor(notifications: notifications, leases: leases, log: log)
         sockets = MediaSockets(loop: loop)
         pager = MulticastPager(loop: loop, log: log, fastPath: fastPath)
+        notifications.page = { [pager] page, then in pager.start(page, then: then) }
         playouts = PlayoutSender(fastPath: fastPath, sockets: sockets, trafficClass: configuration.qos.media)
         sockets.takePassed = { [fastPath] in fastPath?.takePassed($0) }
         fastPath?.sockets = sockets
@@ -231,11 +239,13 @@ package final class Daemon {
             return calls.reduce(into: [:]) { $0[$1] = engine.emergencyPackets(of: $1) }
         }
         emergencyRecords.start()
+        notifications.start()
         drain()
         // Reading the configuration and loading the program took memory that is not needed again.
         ProcessResources.returnFreeMemory()
         defer {
             saveBindings()
+            notifications.flush()
             emergencyRecords.flush()
             leases.flush()
         }
@@ -424,6 +434,7 @@ package final class Daemon {
         engine.reconfigure(CallEngineSettings(new), at: Clock.monotonic)
         let receptionChanged = configuration.signalling != new.signalling
         shield.reconfigure(new)
+        notifications.reconfigure(new)
         configuration = new
         if receptionChanged { chooseReception() }
         configurationLoaded = Clock.wall
@@ -479,6 +490,8 @@ package final class Daemon {
                 "result": CallbackLeaseAnswer.list(engine.callbackLeases, engine.settings.emergency, at: now),
             ]
         case "test-mode": return testMode.answer(request, by: peer.user, configuration.system)
+        case "emergency-notices": return notifications.notices
+        case "emergency-acknowledge": return notifications.acknowledge(request, by: peer.user)
         case "shield": return shield.answer(request, by: peer.user)
         case let command?: return ["ok": false, "error": .string("unknown command “\(command)”")]
         case nil: return ["ok": false, "error": "the request has no command"]
@@ -528,6 +541,7 @@ package final class Daemon {
             name: configuration.system.name,
             alarms: [testMode.notice, leases.alarm].compactMap { $0 } + emergencyRecords.alarms,
             testMode: testMode.fact,
+            beacon: notifications.beacon,
             uptime: now - started,
             configurationDirectory: options.configurationDirectory,
             configurationLoaded: configurationLoaded,

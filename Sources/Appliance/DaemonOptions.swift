@@ -5,6 +5,8 @@ package struct DaemonOptions: Equatable, Sendable {
     package var controlPath = "/run/cresset/control.sock"
     package var synthesizerPath = "/usr/bin/espeak-ng"
     package var phrasesDirectory = "/usr/share/cresset/phrases"
+    /// The program that sends e-mail and webhooks; nil: `cresset-courier` beside our own.
+    package var courierPath: String?
 
     /// What to do instead of running, or what was wrong with the arguments.
     package enum Stop: Error, Equatable, Sendable {
@@ -26,6 +28,7 @@ package struct DaemonOptions: Equatable, Sendable {
             case "--control": controlPath = try Self.value(of: argument, &rest)
             case "--synthesizer": synthesizerPath = try Self.value(of: argument, &rest)
             case "--phrases": phrasesDirectory = try Self.value(of: argument, &rest)
+            case "--courier": courierPath = try Self.value(of: argument, &rest)
             case "--help", "-h": throw .help
             case "--version": throw .version
             default: throw .invalid("unknown argument “\(argument)”; see cressetd --help")
@@ -42,7 +45,7 @@ package struct DaemonOptions: Equatable, Sendable {
 
     package static let usage = """
         usage: cressetd [--config DIR] [--state DIR] [--control PATH] [--synthesizer PATH]
-                        [--phrases DIR]
+                        [--phrases DIR] [--courier PATH]
 
           --config DIR     directory of *.toml files        (default /etc/cresset)
           --state DIR      where state is kept              (default /var/lib/cresset)
@@ -50,6 +53,7 @@ package struct DaemonOptions: Equatable, Sendable {
           --synthesizer PATH   espeak-ng                    (default /usr/bin/espeak-ng)
           --phrases DIR    recorded phrases, for boxes without espeak-ng
                                                             (default /usr/share/cresset/phrases)
+          --courier PATH   sends e-mail and webhooks     (default cresset-courier beside cressetd)
           --version, --help
 
         SIGHUP reads the configuration again; live calls stay up, and an invalid directory changes nothing.

@@ -7,10 +7,10 @@ final class EmergencySupervisor {
     private let leases: CallbackLeaseKeeper
     private let log: StandardErrorLog
 
-    private let keeper: EmergencyRecordKeeper
+    private let notifications: NotificationSupervisor
 
-    init(keeper: EmergencyRecordKeeper, leases: CallbackLeaseKeeper, log: StandardErrorLog) {
-        self.keeper = keeper
+    init(notifications: NotificationSupervisor, leases: CallbackLeaseKeeper, log: StandardErrorLog) {
+        self.notifications = notifications
         self.leases = leases
         self.log = log
     }
@@ -18,7 +18,7 @@ final class EmergencySupervisor {
     func perform(_ output: EmergencyEngine.Output) {
         switch output {
         case .record(let record):
-            keeper.keep(record)
+            notifications.take(record)
             guard record.end != nil else { return }
             log.write(.notice, record.text)
         case .leases(let all): leases.keep(all)

@@ -10,6 +10,7 @@ enum StatusAnswer {
         /// What somebody must look at, in sentences.
         var alarms: [String]
         var testMode: JSONValue
+        var beacon: JSONValue
         var uptime: Duration
         var configurationDirectory: String
         var configurationLoaded: WallClockTime
@@ -40,6 +41,7 @@ enum StatusAnswer {
             "version": .string(Version.text),
             "alarms": .array(box.alarms.map { .string($0) }),
             "test-mode": box.testMode,
+            "beacon": box.beacon,
             "uptime-seconds": .init(box.uptime.wholeSeconds),
             "resident-bytes": box.residentBytes.map { .init($0) } ?? .null,
             "open-descriptors": box.openDescriptors.map { .init($0) } ?? .null,

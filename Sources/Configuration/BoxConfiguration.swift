@@ -13,6 +13,7 @@ package struct BoxConfiguration: Equatable, Sendable {
     package var numbers: [NumberConfiguration]
     package var sites: [SiteConfiguration]
     package var emergency: EmergencyConfiguration
+    package var notify: NotifyConfiguration
     package var calls: CallsConfiguration
     package var media: MediaConfiguration
     package var qos: QoSConfiguration
@@ -27,7 +28,7 @@ package struct BoxConfiguration: Equatable, Sendable {
         calls: CallsConfiguration = .init(),
         media: MediaConfiguration = .init(), qos: QoSConfiguration = .init(),
         signalling: SignallingConfiguration = .init(),
-        shield: ShieldConfiguration = .init(), log: LogConfiguration = .init()
+        shield: ShieldConfiguration = .init(), notify: NotifyConfiguration = .init(), log: LogConfiguration = .init()
     ) {
         self.system = system
         self.realms = realms.sorted { $0.name < $1.name }
@@ -42,6 +43,8 @@ package struct BoxConfiguration: Equatable, Sendable {
         self.qos = qos
         self.signalling = signalling
         self.shield = shield
+        self.notify = notify
+        self.notify.contacts.sort { $0.name < $1.name }
         self.log = log
     }
 

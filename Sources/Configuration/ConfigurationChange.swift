@@ -34,6 +34,8 @@ package enum ConfigurationChange: Equatable, Sendable {
     case calls([KeyChange])
     case media([KeyChange])
     case emergency([KeyChange])
+    case notify([KeyChange])
+    case contact(String, Kind)
     case qos([KeyChange])
     case signalling([KeyChange])
     case shield([KeyChange])
@@ -55,6 +57,8 @@ extension ConfigurationChange: CustomStringConvertible {
         case .calls(let changes): "calls: \(Self.text(changes))"
         case .media(let changes): "media: \(Self.text(changes))"
         case .emergency(let changes): "emergency: \(Self.text(changes))"
+        case .notify(let changes): "notify: \(Self.text(changes))"
+        case .contact(let name, let kind): "contact \(name): \(Self.text(kind))"
         case .qos(let changes): "qos: \(Self.text(changes))"
         case .signalling(let changes): "signalling: \(Self.text(changes))"
         case .shield(let changes): "shield: \(Self.text(changes))"
@@ -99,6 +103,8 @@ extension BoxConfiguration {
         changes += Self.compare(old.numbers, numbers, name: \.digits, \.renderedAlone) { .number($0, $1) }
         changes += Self.compare(old.sites, sites, name: \.name, \.rendered) { .site($0, $1) }
         compare(old.emergency.rendered, emergency.rendered) { .emergency($0) }
+        compare(old.notify.rendered, notify.rendered) { .notify($0) }
+        changes += Self.compare(old.notify.contacts, notify.contacts, name: \.name, \.rendered) { .contact($0, $1) }
         compare(old.calls.rendered, calls.rendered) { .calls($0) }
         compare(old.media.rendered, media.rendered) { .media($0) }
         compare(old.qos.rendered, qos.rendered) { .qos($0) }

@@ -25,8 +25,8 @@ package enum ConfigurationParser {
 
     /// The tables there are, each in exactly one file.
     static let tables = [
-        "system", "realms", "stations", "trunks", "routes", "numbers", "sites", "emergency", "calls", "media",
-        "qos", "signalling", "shield", "log",
+        "system", "realms", "stations", "trunks", "routes", "numbers", "sites", "emergency", "notify", "calls",
+        "media", "qos", "signalling", "shield", "log",
     ]
 
     /// Checks everything and reports every finding. Any bytes are safe.

@@ -29,12 +29,14 @@ struct RenderedTable: Equatable {
     mutating func add(_ key: String, _ duration: Duration) { add(key, text: DurationText.render(duration)) }
     mutating func add(_ key: String, _ number: some BinaryInteger) { add(key, "\(number)") }
 
-    mutating func add(_ secret: Secret) {
+    mutating func add(_ entry: Entry) { entries.append(entry) }
+
+    mutating func add(_ secret: Secret, key: String = "password") {
         let password = TOMLText.string(secret.revealed)
         if let file = secret.file {
-            entries.append(Entry("password-file", TOMLText.string(file), identity: "\(file) \(password)"))
+            entries.append(Entry("\(key)-file", TOMLText.string(file), identity: "\(file) \(password)"))
         } else {
-            entries.append(Entry("password", password, shown: TOMLText.string(Secret.mask)))
+            entries.append(Entry(key, password, shown: TOMLText.string(Secret.mask)))
         }
     }
 
@@ -68,8 +70,10 @@ extension BoxConfiguration {
         tables += routes.map(\.rendered)
         if !numbers.isEmpty { tables.append(renderedNumbers) }
         tables += sites.map(\.rendered)
+        tables += [emergency.rendered, notify.rendered]
+        tables += notify.contacts.map(\.rendered)
         tables += [
-            emergency.rendered, calls.rendered, media.rendered, qos.rendered, signalling.rendered, shield.rendered,
+            calls.rendered, media.rendered, qos.rendered, signalling.rendered, shield.rendered,
             log.rendered,
         ]
         return tables.map { table in

@@ -17,6 +17,7 @@ struct ConfigurationValidator {
         checkTrunks()
         checkTrunkSources()
         checkEmergency()
+        checkNotify()
         checkRoutes()
         checkNumbers()
         checkTimers()

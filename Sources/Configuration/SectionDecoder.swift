@@ -18,6 +18,7 @@ struct SectionDecoder {
     var media = MediaConfiguration()
     var sites: [SiteConfiguration] = []
     var emergency = EmergencyConfiguration()
+    var notify = NotifyConfiguration()
     var qos = QoSConfiguration()
     var signalling = SignallingConfiguration()
     var shield = ShieldConfiguration()
@@ -47,8 +48,7 @@ struct SectionDecoder {
         return BoxConfiguration(
             system: system, realms: realms, stations: stations, trunks: trunks, routes: routes.compactMap { $0 },
             numbers: numbers, sites: sites, emergency: emergency, calls: calls, media: media, qos: qos,
-            signalling: signalling,
-            shield: shield, log: log)
+            signalling: signalling, shield: shield, notify: notify, log: log)
     }
 
     /// `isComplete` is false when a file could not be read: then nothing is missing for sure.
@@ -74,6 +74,7 @@ struct SectionDecoder {
         decodeRoutes()
         if let reader = section("numbers") { decodeNumbers(reader) }
         if let reader = section("sites") { decodeSites(reader) }
+        if let reader = section("notify") { decodeNotify(reader) }
         if let reader = section("calls") { decodeCalls(reader) }
         if let reader = section("media") { decodeMedia(reader) }
         if let reader = section("qos") { qos.read(reader) }
@@ -275,39 +276,40 @@ struct SectionDecoder {
 
     // MARK: Passwords
 
-    /// From `password` or `password-file`, exactly one of them.
-    func decodePassword(_ reader: TableReader) -> Secret? {
+    /// From `password` or `password-file`, exactly one of them; or by the name of another key.
+    func decodePassword(_ reader: TableReader, key: String = "password") -> Secret? {
         let allowed = "1 to 128 characters on one line"
-        if reader.has("password"), reader.has("password-file") {
-            findings.error(reader.path + "password-file", "\"password\" is given, too; keep one of them")
+        let fileKey = "\(key)-file"
+        if reader.has(key), reader.has(fileKey) {
+            findings.error(reader.path + fileKey, "\(quoted(key)) is given, too; keep one of them")
             return nil
         }
-        if reader.has("password") {
-            guard let text = reader.string("password") else { return nil }
+        if reader.has(key) {
+            guard let text = reader.string(key) else { return nil }
             guard Text.isPassword(text) else {
-                reader.reject("password", "not allowed; expected \(allowed)")
+                reader.reject(key, "not allowed; expected \(allowed)")
                 return nil
             }
             return Secret(text)
         }
-        guard reader.has("password-file") else {
+        guard reader.has(fileKey) else {
             findings.error(
-                reader.path + "password", "missing; expected \"password\", or \"password-file\" with a path")
+                reader.path + key, "missing; expected \(quoted(key)), or \(quoted(fileKey)) with a path")
             return nil
         }
-        let path = reader.value("password-file", "a path below the configuration directory, as \"secrets/2001\"") {
+        let path = reader.value(fileKey, "a path below the configuration directory, as \"secrets/2001\"") {
             Text.isRelativePath($0) ? $0 : nil
         }
         guard let path else { return nil }
         switch readSecret(path) {
         case .failure(let error):
-            reader.reject("password-file", error.message)
+            reader.reject(fileKey, error.message)
             return nil
         case .success(var bytes):
             if bytes.last == 0x0A { bytes.removeLast() }
             if bytes.last == 0x0D { bytes.removeLast() }
             guard let text = String(validating: bytes, as: UTF8.self), Text.isPassword(text) else {
-                reader.reject("password-file", "\(path) does not hold a password; expected \(allowed)")
+                reader.reject(fileKey, "\(path) does not hold a \(key); expected \(allowed)")
                 return nil
             }
             return Secret(text, file: path)

@@ -5,8 +5,8 @@ package enum StatusReport {
     /// Renders the daemon's answer to `status`; what is missing is left out or `-`. Ends with a newline.
     package static func render(_ status: JSONValue) -> String {
         let blocks = [
-            heading(status), alarms(status), datapath(status), trunks(status), stations(status), traffic(status),
-            counters(status),
+            heading(status), alarms(status), NoticesReport.beacon(status["beacon"]), datapath(status), trunks(status),
+            stations(status), traffic(status), counters(status),
         ]
         return blocks.filter { !$0.isEmpty }.joined(separator: "\n")
     }

@@ -42,6 +42,16 @@ package enum ProcessResources {
     /// Gives the kernel back what the allocator holds free, and would otherwise keep for later.
     package static func returnFreeMemory() { malloc_trim(0) }
 
+    /// The path of a program in the directory of our own; its name alone when /proc does not tell.
+    package static func neighbour(_ name: String) -> String {
+        var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
+        let count = readlink("/proc/self/exe", &buffer, buffer.count)
+        guard count > 0 else { return name }
+        let path = String(decoding: buffer[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        guard let slash = path.lastIndex(of: "/") else { return name }
+        return path[...slash] + name
+    }
+
     /// How many descriptors are open.
     package static func openDescriptorCount() throws(SystemCallError) -> Int {
         try Files.list("/proc/self/fd").count - 1  // one was the directory itself

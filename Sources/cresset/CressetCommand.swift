@@ -30,7 +30,12 @@ struct CheckCommand: ParsableCommand {
     var config = "/etc/cresset"
 
     func run() throws {
-        let outcome = BoxConfiguration.load(directory: config)
+        var outcome = BoxConfiguration.load(directory: config)
+        if let advice = outcome.configuration?.notifyAdvice {
+            outcome.issues.append(
+                ConfigurationIssue(
+                    severity: .warning, file: config, line: 0, column: 0, key: "notify", message: advice))
+        }
         for issue in outcome.issues { print(issue) }
         print(CheckSummary.text(outcome, directory: config))
         if outcome.configuration == nil { throw ExitCode(1) }

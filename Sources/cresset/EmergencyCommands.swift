@@ -9,5 +9,6 @@ struct EmergencyCommand: ParsableCommand {
             EmergencyListCommand.self, EmergencyShowCommand.self, EmergencyVerifyLogCommand.self,
             EmergencyVerifyCommand.self, EmergencyAuditCommand.self,
             EmergencyNumbersCommand.self, TestModeCommand.self,
+            NoticesCommand.self, AcknowledgeCommand.self,
         ])
 }

@@ -116,6 +116,7 @@ class Daemon:
         self.write(files)
         self.process = None
         self.before = []  # words in front of the command, as `nice`
+        self.arguments = []  # more of cressetd's own
         self.log = []
 
     def write(self, files):

@@ -94,3 +94,5 @@ int clinux_pipe(int ends[2]);
 int clinux_pidfd_open(int process);
 // What `waitpid` says of an ended process without waiting: 1 with its status, 0 while it runs, or a negative errno.
 int clinux_collect(int process, int *exit_status, int *signal);
+// Gives up all capabilities, for root also user and groups (65534), and the way back (PR_SET_NO_NEW_PRIVS).
+int clinux_drop_privileges(void);
