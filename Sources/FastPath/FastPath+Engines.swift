@@ -48,7 +48,7 @@ extension FastPath {
         var entry = served[flow.local] ?? Served(flow: flow, engines: [])
         entry.flow = flow
         var result = FastPathResult.unsupported(.notAttached)
-        if !holds.isEmpty {
+        if !holds.isEmpty, programReachesAll {
             result = try applyToProgram(flow)
             if result == .applied { entry.engines.insert(.program) } else { entry.engines.remove(.program) }
         }
@@ -183,7 +183,19 @@ extension FastPath {
             for local in served.keys { leaveProgram(local) }
         }
         ringInterfaces = attached
+        if !programReachesAll, !served.isEmpty {
+            for candidate in attacher.candidates { try? addRing(candidate) }  // else their sockets relay
+            for local in served.keys { leaveProgram(local) }
+        }
         leaveRings()
+    }
+
+    /// False where a ring has an interface without Ethernet, to which the program cannot send: rings relay on all
+    /// interfaces then, and the program stands before them for its shield.
+    private var programReachesAll: Bool {
+        attacher?.ringCandidates.map(\.candidate.facts).allSatisfy {
+            $0.is_ethernet || !ringInterfaces.contains($0.index)
+        } ?? true
     }
 
     /// Where the program cannot be had, rings take its interfaces.
