@@ -116,7 +116,6 @@ class Daemon:
         self.write(files)
         self.process = None
         self.before = []  # words in front of the command, as `nice`
-        self.arguments = []  # more of cressetd's own
         self.log = []
 
     def write(self, files):

@@ -196,7 +196,7 @@ class NoCourier(Notified):
     def test_no_courier(self):
         """without the program that sends mail a station is rung all the same, and acknowledges by key"""
         self.lab.daemon.stop()
-        self.lab.daemon.arguments = ["--courier", "/nonexistent/courier"]
+        self.lab.daemon.arguments = (*self.lab.daemon.arguments, "--courier", "/nonexistent/courier")
         self.lab.daemon.start()
         self.call(hold=200)
         self.lab.wait_for(lambda: self.notice("mailbox")[0]["end-ms"] is not None, "mail is given up", 20)
