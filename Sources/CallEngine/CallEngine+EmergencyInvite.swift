@@ -146,7 +146,7 @@ extension CallEngine {
         case .response(400), .response(406), .response(413), .response(415), .response(420), .response(424),
             .response(488), .response(493), .response(500), .response(513), .response(606):
             call.plan.insert([plain], at: 0)
-        case .timedOut where !attempt.isHeard:
+        case .timedOut where !attempt.isHeard, .transportFailed:
             if plain.nextHop.policy == .automatic { plain.nextHop.policy = .udp }
             call.plan.append([plain])
         default: break

@@ -144,14 +144,15 @@ struct ConfigurationValidator {
     // MARK: Trunks
 
     private func checkTrunks() {
-        let used = Set(decoded.routes.compactMap { $0?.trunks }.joined())
+        let used = Set(
+            decoded.routes.flatMap { $0?.trunks ?? [] } + decoded.emergency.trunks + decoded.sites.flatMap(\.trunks))
         for trunk in decoded.trunks {
             let path = TOMLKeyPath("trunks", trunk.name)
             if let realm = checkRealm(trunk.realm, role: .trunks, at: path + "realm") {
                 checkTrunkAddresses(trunk, in: realm, path)
             }
             if !used.contains(trunk.name), !decoded.routes.contains(where: { $0 == nil }) {
-                findings.warning(path, "no route uses this trunk; it only takes calls")
+                findings.warning(path, "no route uses this trunk; it only takes calls, and 911 when others fail")
             }
             if trunk.attemptTimeout >= decoded.calls.ringTimeout {
                 findings.error(

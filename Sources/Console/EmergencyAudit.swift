@@ -15,7 +15,7 @@ package enum EmergencyAudit {
         }
 
         /// In words; empty when help finds its way.
-        package var missing: [String] { location.map(\.address.missingElements) ?? ["site"] }
+        package var missing: [String] { location.map(\.missingElements) ?? ["site"] }
     }
 
     /// Those with something missing, one a line, and a sentence that sums up.

@@ -34,7 +34,7 @@ package struct EmergencyRecord: Equatable, Sendable {
         }
 
         package init(_ location: DispatchableLocation) {
-            self.init(text: location.description, missing: location.address.missingElements)
+            self.init(text: location.description, missing: location.missingElements)
         }
     }
 

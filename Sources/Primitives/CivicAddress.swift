@@ -102,14 +102,23 @@ package struct PlaceDetail: Hashable, Sendable {
 package struct DispatchableLocation: Hashable, Sendable, CustomStringConvertible {
     package var site: String
     package var address: CivicAddress
+    /// Nothing says that the caller is at this site: it is where callers are who are nowhere else.
+    package var isAssumed: Bool
 
-    package init(site: String, address: CivicAddress) {
+    /// What is missing where the site is only assumed.
+    package static let siteProof = "proof of the site"
+
+    package init(site: String, address: CivicAddress, isAssumed: Bool = false) {
         self.site = site
         self.address = address
+        self.isAssumed = isAssumed
     }
 
+    /// What is missing for somebody to be found, in words; empty when nothing is.
+    package var missingElements: [String] { (isAssumed ? [Self.siteProof] : []) + address.missingElements }
+
     /// Enough for somebody to be found.
-    package var isComplete: Bool { address.missingElements.isEmpty }
+    package var isComplete: Bool { missingElements.isEmpty }
 
     /// The address, or the site's name while it has none.
     package var description: String {

@@ -233,13 +233,13 @@ struct FindingsTests {
         .init(
             "role = \"trunks\"\n",
             "role = \"trunks\"\ntransports = [\"tcp\"]\n[trunks.carrier-b]\nrealm = \"wan\"\npeer = \"203.0.113.20\"\ntransport = \"udp\"\n",
-            "17:9: warning: trunks.carrier-b: no route uses this trunk; it only takes calls",
+            "17:9: warning: trunks.carrier-b: no route uses this trunk; it only takes calls, and 911 when others fail",
             #"20:1: error: trunks.carrier-b.transport: udp is not among the transports of realm "wan", whose address is 198.51.100.7"#
         ),
         .init(
             "[[routes]]",
             "[trunks.carrier-b]\nrealm = \"wan\"\npeer = \"203.0.113.20\"\nsources = [\"203.0.113.0/24\", \"0.0.0.0/0\"]\n[[routes]]",
-            "25:9: warning: trunks.carrier-b: no route uses this trunk; it only takes calls",
+            "25:9: warning: trunks.carrier-b: no route uses this trunk; it only takes calls, and 911 when others fail",
             #"28:12: warning: trunks.carrier-b.sources[1]: 203.0.113.0/24 overlaps 203.0.113.10/32 of trunk "carrier-a", which takes those calls"#,
             "28:30: warning: trunks.carrier-b.sources[2]: 0.0.0.0/0 accepts calls from anyone on the Internet",
             #"28:30: warning: trunks.carrier-b.sources[2]: 0.0.0.0/0 overlaps 203.0.113.10/32 of trunk "carrier-a", which takes those calls"#

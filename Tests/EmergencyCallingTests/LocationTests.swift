@@ -48,6 +48,16 @@ struct LocationTests {
         #expect(Self.settings.location(ofStation: "301", at: nil)?.isComplete == true)
     }
 
+    @Test("says that its site is only assumed")
+    func assumed() throws {
+        let nowhere = try #require(Self.settings.location(ofStation: "302", at: IPAddress("203.0.113.9")!))
+        #expect(nowhere.isAssumed && nowhere.missingElements.first == "proof of the site")
+        #expect(Self.settings.location(ofStation: "301", at: IPAddress("203.0.113.9")!)?.isAssumed == false)
+        #expect(Self.settings.location(ofStation: nil, at: IPAddress("192.0.2.7")!)?.isAssumed == false)
+        let single = EmergencySettings(sites: ["office": EmergencySite(name: "office")])
+        #expect(single.location(ofStation: nil, at: nil)?.isAssumed == false)
+    }
+
     @Test("is part of plan and record")
     func planned() {
         var engine = EmergencyEngine(settings: Self.settings, random: RandomSource(seed: 1))
