@@ -32,12 +32,13 @@ class Table(all_tests.Result):
     def addSkip(self, test, reason):
         unittest.TestResult.addSkip(self, test, reason)
         test.figure = reason
-        self.line("not run", test)
+        self.line("not built" if reason.startswith("not built") else "not run", test)
 
 
 def suite(patterns):
     here = os.path.dirname(os.path.abspath(__file__))
-    names = sorted(name[:-3] for name in os.listdir(here) if name.startswith(("test_emergency", "test_notif")) and name.endswith(".py"))
+    names = sorted(name[:-3] for name in os.listdir(here)
+                   if name.startswith(("test_emergency", "test_notif")) and name.endswith(".py"))
     loaded = unittest.TestSuite(unittest.defaultTestLoader.loadTestsFromName(name) for name in (*names, *LONG))
     if not patterns:
         return loaded
@@ -64,9 +65,9 @@ def main():
     began = time.monotonic()
     result = unittest.TextTestRunner(stream=sys.stdout, resultclass=Table, verbosity=0).run(suite(options.patterns))
     width = max((len(row[0]) for row in result.rows), default=10)
-    print(f"\n{'911':{width}}  result   figure")
+    print(f"\n{'911':{width}}  result     figure")
     for what, word, figure in result.rows:
-        print(f"{what:{width}}  {word:7}  {figure}")
+        print(f"{what:{width}}  {word:9}  {figure}")
     bad = len(result.failures) + len(result.errors)
     print(f"\n{time.monotonic() - began:.0f} s")
     print(f"{sum(word == 'passed' for _, word, _ in result.rows)} passed, {bad} failed, {len(result.skipped)} not run")

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import time
+import unittest
 
 import flood
 from emergency import EmergencyTest, percentile, summary, through
@@ -15,6 +16,14 @@ from namespaces import CARRIERS, LAN_BOX, WAN_BOX
 CALLS = 100
 IDLE_MAX, FLOOD_MAX = 5.0, 20.0  # milliseconds, the 99th percentile
 RATE = 100_000  # packets a second
+
+
+class NotBuilt(unittest.TestCase):
+    """Named, lest anybody takes them for passed."""
+
+    def test_identity(self):
+        """identity signing unavailable"""
+        self.skipTest("not built: the box signs no call yet (RFC 8224)")
 
 
 class Measured(EmergencyTest):

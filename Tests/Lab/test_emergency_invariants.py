@@ -192,7 +192,8 @@ class DiskFull(EmergencyTest):
         # Mounted in the mount namespace `ip netns exec` makes: it ends with the process.
         box.before = ["sh", "-c", 'mount -t tmpfs -o size=64k tmpfs "$0" && exec "$@"', box.state]
         cls.lab.start_box()
-        with contextlib.suppress(OSError), open(f"/proc/{box.process.pid}/root{box.state}/ballast", "wb", buffering=0) as file:
+        ballast = f"/proc/{box.process.pid}/root{box.state}/ballast"
+        with contextlib.suppress(OSError), open(ballast, "wb", buffering=0) as file:
             while True:
                 file.write(bytes(1024))
 
