@@ -14,7 +14,7 @@ import all_tests
 import namespaces
 from lab import stop_on_signals
 
-LONG = ("emergency_measured",)
+LONG = ("emergency_testmode", "emergency_measured")
 
 
 class Table(all_tests.Result):
