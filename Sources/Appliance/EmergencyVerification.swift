@@ -140,24 +140,28 @@ package struct EmergencyVerification {
     // MARK: People
 
     private var notification: Point {
-        let told = configuration.sites.filter { !$0.contacts.isEmpty }.map(\.name)
+        let contacts = configuration.notifyContacts
+        let silent = configuration.sites.map(\.name).filter { site in
+            !contacts.contains { $0.sites.isEmpty || $0.sites.contains(site) }
+        }
         return point(
             "somebody is told of every 911 call", "47 CFR 9.16(b)(2)",
-            !told.isEmpty && told.count == configuration.sites.count, pass: "at \(some(told))",
-            missing: told.isEmpty
-                ? "nobody is"
-                : "nobody is told at \(some(configuration.sites.map(\.name).filter { !told.contains($0) }))",
-            remedy: "give sites.NAME.contacts somebody who is there, or who is likely to see or hear it")
+            !contacts.isEmpty && silent.isEmpty && configuration.notifyAdvice == nil,
+            pass: some(contacts.map(\.name)),
+            missing: contacts.isEmpty
+                ? "nobody is" : silent.isEmpty ? "only by e-mail" : "nobody is told at \(some(silent))",
+            remedy: "name who is there, or is likely to see or hear it, in [notify.contacts] or sites.NAME.contacts")
     }
 
     private var contacts: Point {
-        let named = Set(configuration.sites.flatMap(\.contacts)).sorted()
+        let everyone = configuration.notifyContacts
+        let named = Set(everyone.compactMap { if case .station(let name) = $0.way { name } else { nil } }).sorted()
         let title = "the contacts can be reached"
         let law = "47 CFR 9.16(b)(2)"
         guard !named.isEmpty else {
             return point(
-                title, law, false, pass: "", missing: "no contact is defined",
-                remedy: "name stations in sites.NAME.contacts")
+                title, law, !everyone.isEmpty, pass: "none of them is a station", missing: "no contact is defined",
+                remedy: "name somebody in [notify.contacts] or sites.NAME.contacts")
         }
         guard let stations = status?["stations"]?.arrayValue else { return unknown(title, law, some(named)) }
         let silent = named.filter { name in

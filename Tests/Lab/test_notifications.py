@@ -4,15 +4,18 @@ import hashlib
 import hmac
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 import unittest
 
+from daemon import REPOSITORY
 from labtest import LabTest
-from namespaces import PHONES
-from scenario import Called, Caller
+from namespaces import LAN_BOX, PHONES
+from rtp import EVENT, Talker
+from scenario import Called, Caller, sdp
 
 SECRET = "lighthouse-and-tide"
 RECEIVERS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "receivers.py")
@@ -48,6 +51,9 @@ class Receivers:
         self.process.terminate()
         self.process.wait(10)
         self.process.stdout.close()
+
+    def forget(self):
+        open(self.log, "w").close()
 
     def all(self, kind):
         if not os.path.exists(self.log):
@@ -128,6 +134,10 @@ class EveryChannel(Notified):
         cls.receivers = Receivers(cls.lab.network.phones, cls.directory.name)
         cls.addClassCleanup(cls.receivers.stop)
 
+    def setUp(self):
+        super().setUp()
+        self.receivers.forget()
+
     def test_written_notices(self):
         """mail arrives over STARTTLS with a password, webhooks arrive signed; the next level follows; acknowledged on the console"""
         watched = self.lab.watch("port 5060 or port %d or port %d" % (SMTP_PORT, HTTP_PORT))
@@ -161,6 +171,30 @@ class EveryChannel(Notified):
         self.assertTrue(self.notice("mailbox")[0]["delivered"], self.notices())
         self.invite_first(watched)
 
+    def test_courier_killed(self):
+        """a courier killed with notices in hand is started again, and they arrive"""
+        before = len(self.receivers.all("post"))
+        self.receivers.process.send_signal(signal.SIGSTOP)
+        try:
+            self.call(hold=100)
+            self.lab.wait_for(self.couriers, "the courier runs", 5)
+            for process in self.couriers():
+                os.kill(process, signal.SIGKILL)
+            self.lab.wait_for(lambda: any("the courier ended, signal 9" in line for line in self.lab.daemon.log),
+                              "its death is noticed", 5)
+        finally:
+            self.receivers.process.send_signal(signal.SIGCONT)
+        self.lab.wait_for(lambda: len(self.receivers.all("post")) > before, "a webhook", 20)
+        self.lab.wait_for(lambda: self.notice("sms")[0]["delivered"], "the record says so", 10)
+        self.lab.daemon.text("emergency", "ack")
+
+    def couriers(self):
+        """Children of the daemon that are couriers."""
+        path = f"/proc/{self.lab.daemon.process.pid}/task/{self.lab.daemon.process.pid}/children"
+        with open(path) as file:
+            return [int(child) for child in file.read().split()
+                    if "cresset-courier" in os.readlink(f"/proc/{child}/exe")]
+
     def invite_first(self, watched):
         """By the packets' times: the INVITE to the carrier is before the first packet of any notice."""
         phones, carrier = (each.stop() for each in watched)
@@ -171,6 +205,67 @@ class EveryChannel(Notified):
         delay = (min(notices) - min(invites)) / 1e6
         print(f"first packet of a notice {delay:.1f} ms after the INVITE", file=sys.stderr)
         self.assertGreater(delay, 0)
+
+
+class Person(Notified):
+    """A station is rung, and a person answers."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.lab.daemon.stop()
+        cls.lab.daemon.arguments = ("--synthesizer", "/nonexistent", "--phrases", os.path.join(REPOSITORY, "share", "phrases"))
+        cls.lab.daemon.start()
+
+    def test_key(self):
+        """the front desk hears who dialled 911, presses 1, and is in the record; nobody of the next level is told"""
+        self.lab.register("2002", port=6010)
+        talker = Talker(self.lab.network.phones, PHONES[1], 18000, ssrc=0x1234)
+        self.addCleanup(talker.close)
+        desk = self.lab.station("2002", Called(answer=sdp(port="18000")), port=6010, calls=1)
+        self.call(hold=300)
+        self.lab.wait_for(lambda: len(talker.heard["rtp"]) > 150, "three seconds of speech", 15)
+        placed = [call for call in self.lab.daemon.calls()["calls"] if call["flows"][0]["direction"] == "box-to-callee"]
+        self.assertEqual(len(placed), 1)
+        talker.target = (LAN_BOX, int(placed[0]["flows"][0]["local"].rsplit(":", 1)[1]))
+        talker.speak(range(6), payload_types={number: EVENT for number in range(6)})
+        self.lab.wait_for(lambda: self.notices()["acknowledged"], "the key is heard", 10)
+        self.assertEqual((self.notices()["acknowledged"]["by"], self.notices()["acknowledged"]["means"]),
+                         ("front-desk", "key"))
+        self.assertEqual(desk.wait(), 0, desk.errors())
+        self.lab.wait_for(lambda: self.notice("front-desk")[0]["end-ms"] is not None, "the announcement ends", 10)
+        self.assertIn("acknowledged by key", self.notice("front-desk")[0]["result"])
+        self.assertEqual(self.notice("manager"), [])
+        self.assertEqual(self.lab.daemon.status()["beacon"]["state"], "off")
+
+    def test_restart(self):
+        """SIGKILL during a 911 call: the beacon is on again after the restart, until somebody acknowledges it"""
+        carrier = self.lab.carrier(Called(), which=0, digest=False)
+        self.addCleanup(carrier.kill)
+        caller = self.lab.from_station(Caller("2001", "911", hold=60000), user="2001", calls=1, timeout=90)
+        self.lab.wait_for(lambda: self.lab.daemon.status()["beacon"]["state"] == "active", "the beacon is on", 10)
+        beacon = os.path.join(self.lab.daemon.state, "beacon.json")
+        self.lab.wait_for(lambda: os.path.exists(beacon) and '"active"' in open(beacon).read(), "the state file", 5)
+        self.lab.daemon.kill()
+        caller.kill()
+        self.lab.daemon.start()
+        self.assertEqual(self.lab.daemon.status()["beacon"]["state"], "steady")
+        self.assertIn("BEACON STEADY", self.lab.daemon.text("status"))
+        self.assertIn("acknowledged by root", self.lab.daemon.text("emergency", "ack"))
+        self.assertEqual(self.lab.daemon.status()["beacon"]["state"], "off")
+        self.lab.wait_for(lambda: '"off"' in open(beacon).read(), "the state file says so", 5)
+
+    def test_blocked(self):
+        """a call that test mode blocks is told as blocked"""
+        self.lab.daemon.ask("emergency", "test-mode", "arm", "5")
+        try:
+            self.lab.from_station(Caller("2001", "911", hold=100), user="2001", calls=1, timeout=10).wait()
+            self.lab.wait_for(lambda: self.notices()["blocked-by"], "the blocked call", 10)
+            self.assertEqual(self.notice("front-desk")[0]["occasion"], "blocked")
+            self.assertEqual(self.notices()["attempts"], [])
+        finally:
+            self.lab.daemon.ask("emergency", "test-mode", "disarm")
+            self.lab.daemon.text("emergency", "ack")
 
 
 class EveryChannelDead(Notified):
