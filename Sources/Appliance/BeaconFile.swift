@@ -4,55 +4,31 @@ import Primitives
 
 /// The beacon in `beacon.json` of the state directory: for whoever drives a lamp, and for us after a restart.
 ///
-/// Written soon after a change, not in the same turn; a file that cannot be written is said once and tried again.
+/// Written by a thread of its own, for a disk may take seconds and the loop carries the next call; the latest state only,
+/// again until it works.
 final class BeaconFile {
     private enum Limits {
         static let delay = Duration.milliseconds(20)  // many changes of one moment are one write
-        static let retry = Duration.seconds(5)
+        static let retryInterval = Duration.seconds(5)
     }
 
     /// How the beacon is when it is written.
     var current: () -> EmergencyBeacon = { EmergencyBeacon() }
     private let path: String
     private let loop: EventLoop
+    private let work: BackgroundWork
     private let log: StandardErrorLog
     private var isChanged = false
-    private var timer: EventLoop.TimerToken?
-    private var hasFailed = false
+    private var isScheduled = false
+    private var isFlushing = false
+    /// What somebody must look at; nil: all is well.
+    private(set) var alarm: String?
 
-    init(directory: String, loop: EventLoop, log: StandardErrorLog) {
+    init(directory: String, loop: EventLoop, log: StandardErrorLog) throws(SystemCallError) {
         path = directory + "/beacon.json"
+        work = try BackgroundWork(loop: loop)
         self.loop = loop
         self.log = log
-    }
-
-    func writeLater() {
-        isChanged = true
-        schedule(Limits.delay)
-    }
-
-    private func schedule(_ delay: Duration) {
-        guard timer == nil else { return }
-        timer = loop.schedule(at: Clock.monotonic + delay) { [unowned self] in
-            timer = nil
-            flush()
-        }
-    }
-
-    /// What is not written yet, now.
-    func flush() {
-        guard isChanged else { return }
-        let json = current().json(at: Clock.monotonic, wall: Clock.wall)
-        do throws(SystemCallError) {
-            try Files.writeAtomically(Array((json.prettyText + "\n").utf8), to: path, mode: 0o640)
-            isChanged = false
-            if hasFailed { log.write(.notice, "the beacon's state can be written down again") }
-            hasFailed = false
-        } catch {
-            if !hasFailed { log.write(.error, "the beacon's state cannot be written down: \(error)") }
-            hasFailed = true
-            schedule(Limits.retry)
-        }
     }
 
     /// As the last run left it; dark when there is no file.
@@ -68,6 +44,64 @@ final class BeaconFile {
             if error.code != .noSuchFile { log.write(.warning, "\(error): the beacon begins dark") }
             return EmergencyBeacon()
         }
+    }
+
+    func writeLater() {
+        isChanged = true
+        schedule(Limits.delay)
+    }
+
+    /// At the end of the process.
+    func flush() {
+        isFlushing = true
+        work.wait()
+        guard isChanged else { return }
+        isChanged = false
+        finished(Self.write(bytes, to: path))
+    }
+
+    private var bytes: [UInt8] {
+        Array((current().json(at: Clock.monotonic, wall: Clock.wall).prettyText + "\n").utf8)
+    }
+
+    private static func write(_ bytes: [UInt8], to path: String) -> SystemCallError? {
+        do throws(SystemCallError) {
+            try Files.writeAtomically(bytes, to: path, mode: 0o640)
+            return nil
+        } catch {
+            return error
+        }
+    }
+
+    private func schedule(_ delay: Duration) {
+        guard !isScheduled else { return }
+        isScheduled = true
+        loop.schedule(at: Clock.monotonic + delay) { [weak self] in
+            self?.isScheduled = false
+            self?.write()
+        }
+    }
+
+    /// What is written now is followed by what came meanwhile.
+    private func write() {
+        guard isChanged, !work.isBusy else { return }
+        isChanged = false
+        let (bytes, path) = (bytes, path)
+        let isStarted = work.start({ Self.write(bytes, to: path) }) { [weak self] in self?.finished($0) }
+        if !isStarted { finished(Self.write(bytes, to: path)) }
+    }
+
+    private func finished(_ error: SystemCallError?) {
+        guard let error else {
+            if alarm != nil { log.write(.notice, "the beacon's state can be written down again") }
+            alarm = nil
+            if isChanged, !isFlushing { schedule(Limits.delay) }
+            return
+        }
+        if alarm == nil { log.write(.error, "the beacon's state cannot be written down: \(error)") }
+        alarm = "the beacon's state cannot be written down: \(error)"
+        isChanged = true
+        if !isFlushing { schedule(Limits.retryInterval) }
     }
 }
 

@@ -106,7 +106,7 @@ package final class Daemon {
         announcements = AnnouncementDesk(log: log)
         speech = Speech(
             loop: loop, log: log, synthesizer: options.synthesizerPath, directory: options.phrasesDirectory)
-        notifications = NotificationSupervisor(
+        notifications = try NotificationSupervisor(
             configuration, stateDirectory: options.stateDirectory,
             courierPath: options.courierPath ?? ProcessResources.neighbour("cresset-courier"),
             announcements: announcements, loop: loop, log: log)
@@ -539,7 +539,7 @@ package final class Daemon {
         let attachments = fastPath?.attachments ?? []
         return StatusAnswer.Box(
             name: configuration.system.name,
-            alarms: [testMode.notice, leases.alarm].compactMap { $0 } + emergencyRecords.alarms,
+            alarms: [testMode.notice, leases.alarm, notifications.alarm].compactMap { $0 } + emergencyRecords.alarms,
             testMode: testMode.fact,
             beacon: notifications.beacon,
             uptime: now - started,

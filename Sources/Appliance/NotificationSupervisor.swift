@@ -42,13 +42,13 @@ final class NotificationSupervisor {
     init(
         _ configuration: BoxConfiguration, stateDirectory: String, courierPath: String,
         announcements: AnnouncementDesk, loop: EventLoop, log: StandardErrorLog
-    ) {
+    ) throws(SystemCallError) {
         self.configuration = configuration
         self.announcements = announcements
         self.loop = loop
         self.log = log
         courier = CourierProcess(path: courierPath, loop: loop, log: log)
-        file = BeaconFile(directory: stateDirectory, loop: loop, log: log)
+        file = try BeaconFile(directory: stateDirectory, loop: loop, log: log)
         engine = NotificationEngine(settings: NotificationSettings(configuration))
         engine.restore(file.read())
         file.current = { [unowned self] in engine.beacon }
@@ -73,6 +73,9 @@ final class NotificationSupervisor {
         engine.handle(record, at: Clock.monotonic)
         drain()
     }
+
+    /// What the operator must see.
+    var alarm: String? { file.alarm }
 
     /// At the end of the process.
     func flush() { file.flush() }
