@@ -174,8 +174,8 @@ let package = Package(
         .testTarget(
             name: "ApplianceTests",
             dependencies: [
-                "Primitives", "SignallingFormats", "MediaFormats", "SIPEngine", "MediaEngine", "Shield",
-                "EmergencyCalling", "Configuration", "LinuxIO", "Appliance", "TestSupport",
+                "Primitives", "SignallingFormats", "MediaFormats", "SIPEngine", "MediaEngine", "CallEngine",
+                "Shield", "EmergencyCalling", "Configuration", "LinuxIO", "Appliance", "TestSupport",
             ],
             swiftSettings: strict),
     ]

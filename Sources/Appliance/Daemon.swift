@@ -47,11 +47,10 @@ package final class Daemon {
     private let emergencyRecords: EmergencyRecordKeeper
     private let pager: MulticastPager
     private let playouts: PlayoutSender
+    private let announcementCommands: AnnouncementCommands
     private let bindingFile: BindingFile
     private var bindingsWritten: UInt64 = 0
     private var bindingsFailed = false
-    /// Pages ordered by operators count from the top, so that they meet no others.
-    private var pageCount: UInt64 = 1 << 32
     private let service = ServiceNotification()
     private var signals: SignalSource?
     private var control: ControlServer?
@@ -116,6 +115,7 @@ package final class Daemon {
         sockets = MediaSockets(loop: loop)
         pager = MulticastPager(loop: loop, log: log, fastPath: fastPath)
         notifications.page = { [pager] page, then in pager.start(page, then: then) }
+        announcementCommands = AnnouncementCommands(announcements, speech, pager)
         playouts = PlayoutSender(fastPath: fastPath, sockets: sockets, trafficClass: configuration.qos.media)
         sockets.takePassed = { [fastPath] in fastPath?.takePassed($0) }
         fastPath?.sockets = sockets
@@ -482,8 +482,6 @@ package final class Daemon {
                 return ["ok": false, "error": .string("there is no call \(wanted); `cresset calls` lists them")]
             }
             return ["ok": true, "result": StatusAnswer.calls([call], at: now, path: path)]
-        case "announce": return announce(request)
-        case "page": return page(request)
         case "elins":
             return [
                 "ok": true,
@@ -492,6 +490,7 @@ package final class Daemon {
         case "test-mode": return testMode.answer(request, by: peer.user, configuration.system)
         case "emergency-notices": return notifications.notices
         case "emergency-acknowledge": return notifications.acknowledge(request, by: peer.user)
+        case "announce", "page": return announcementCommands.answer(request)
         case "shield": return shield.answer(request, by: peer.user)
         case let command?: return ["ok": false, "error": .string("unknown command “\(command)”")]
         case nil: return ["ok": false, "error": "the request has no command"]
@@ -501,37 +500,6 @@ package final class Daemon {
     /// Which way packets at one of our media addresses go.
     private func path(of local: TransportAddress) -> String {
         playouts.way(of: local)?.rawValue ?? flows.path(of: local)
-    }
-
-    /// `cresset announce`: what becomes of it stands in the log.
-    private func announce(_ request: JSONValue) -> JSONValue {
-        do throws(AnnouncementOrder.Mistake) {
-            let order = try AnnouncementOrder(request)
-            speech.speak([.text(order.text)]) { [unowned self] items in
-                announcements.place {
-                    order.request($0, saying: items)
-                } listener: { _ in
-                }
-            }
-            return ["ok": true, "result": ["voice": .string(speech.voice.rawValue)]]
-        } catch {
-            return ["ok": false, "error": .string(error.text)]
-        }
-    }
-
-    /// `cresset page`
-    private func page(_ request: JSONValue) -> JSONValue {
-        do throws(AnnouncementOrder.Mistake) {
-            let order = try PageOrder(request)
-            pageCount += 1
-            let id = pageCount
-            speech.speak([.text(order.text)]) { [unowned self] items in
-                pager.start(order.page(id, saying: items)) { _ in }
-            }
-            return ["ok": true, "result": ["voice": .string(speech.voice.rawValue)]]
-        } catch {
-            return ["ok": false, "error": .string(error.text)]
-        }
     }
 
     private func box(at now: MonotonicTime) -> StatusAnswer.Box {

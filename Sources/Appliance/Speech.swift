@@ -9,7 +9,6 @@ import Primitives
 /// The synthesizer is a process of its own, with two seconds to speak; the loop never waits for it.
 final class Speech {
     private enum Limits {
-        static let synthesis = Duration.seconds(2)
         /// Two minutes at 22 050 Hz, sixteen bits.
         static let synthesisByteCount = 5_300_000
         static let recordingByteCount = 80_000  // ten seconds
@@ -24,6 +23,7 @@ final class Speech {
     private let log: StandardErrorLog
     private let synthesizer: String
     private let directory: String
+    private let timeLimit: Duration
     private var current: ChildProcess?
     private var waiting: [(parts: [SpeechPart], then: ([PlayoutItem]) -> Void)] = []
     private(set) var failureCount: UInt64 = 0
@@ -31,12 +31,13 @@ final class Speech {
     /// `directory` holds the recordings, raw G.711 μ-law, `emergency-call-from-extension.ulaw`.
     init(
         loop: EventLoop, log: StandardErrorLog, synthesizer: String = "/usr/bin/espeak-ng",
-        directory: String = "/usr/share/cresset/phrases"
+        directory: String = "/usr/share/cresset/phrases", timeLimit: Duration = .seconds(2)
     ) {
         self.loop = loop
         self.log = log
         self.synthesizer = synthesizer
         self.directory = directory
+        self.timeLimit = timeLimit
     }
 
     var voice: Voice {
@@ -63,9 +64,9 @@ final class Speech {
         do throws(SystemCallError) {
             current = try ChildProcess(
                 "/usr/bin/nice",
-                arguments: ["-n", "19", synthesizer, "-v", "en-us", "-s", "150", "--stdin", "--stdout"],
+                arguments: ["-n", "10", synthesizer, "-v", "en-us", "-s", "150", "--stdin", "--stdout"],
                 input: Array(SpokenSentence.text(parts).utf8),
-                limits: .init(time: Limits.synthesis, outputByteCount: Limits.synthesisByteCount), loop: loop,
+                limits: .init(time: timeLimit, outputByteCount: Limits.synthesisByteCount), loop: loop,
                 onOutput: { utterance.take($0) },
                 onEnd: { [weak self] end in self?.finish(parts, utterance, end, then) })
         } catch {

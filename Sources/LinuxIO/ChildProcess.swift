@@ -98,15 +98,18 @@ package final class ChildProcess {
         _ = Glibc.kill(process, SIGKILL)
     }
 
-    private func read() {
+    /// A pipe full at once; then the other descriptors have their turn.
+    private func read(chunkCountMax: Int = 4) {
         var chunk = [UInt8](repeating: 0, count: 16_384)
-        while let number = output?.rawValue {
+        var chunkCount = 0
+        while chunkCount < chunkCountMax, let number = output?.rawValue {
             let count = Glibc.read(number, &chunk, chunk.count)
             guard count > 0 else {
                 if count == 0 || Errno.last != .again && Errno.last != .interrupted { closeOutput() }
                 return
             }
             byteCount += count
+            chunkCount += 1
             guard byteCount <= outputByteCountMax else {
                 closeOutput()
                 return stop(.outputTooLong)
@@ -126,7 +129,7 @@ package final class ChildProcess {
         var signal: CInt = 0
         let result = clinux_collect(process, &status, &signal)
         guard result != 0 else { return }
-        read()  // what it wrote last
+        read(chunkCountMax: .max)  // what it wrote last
         isOver = true
         letGo()
         // A negative result: somebody else collected it, and how it ended is unknown.

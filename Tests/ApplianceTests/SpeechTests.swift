@@ -56,13 +56,14 @@ struct SpeechTests {
         let loop = try EventLoop()
         let log = StandardErrorLog()
         log.level = .error
-        let speech = Speech(loop: loop, log: log, synthesizer: synthesizer, directory: directory)
+        let speech = Speech(
+            loop: loop, log: log, synthesizer: synthesizer, directory: directory, timeLimit: .seconds(30))
         var items: [PlayoutItem]?
         speech.speak(parts) {
             items = $0
             loop.postpone { loop.stop() }
         }
-        try loop.run(until: Clock.monotonic + .seconds(10))
+        try loop.run(until: Clock.monotonic + .seconds(40))
         return withExtendedLifetime(speech) { items }
     }
 
