@@ -4,7 +4,7 @@ import MediaFormats
 
 /// Taps every flow; a thread reads the copies each millisecond, to the end of the process.
 func tapAll(_ flows: [MediaFlow], of fastPath: FastPath) throws(FastPathError) {
-    guard let buffer = try fastPath.openTapBuffer(byteCount: 16 << 20) else { fail("openTapBuffer") }
+    guard let buffer = try fastPath.openTapBuffer() else { fail("openTapBuffer") }
     for (index, flow) in flows.enumerated() {
         try fastPath.setTap(MediaTap(id: UInt32(index + 1), direction: UInt8(index & 1)), on: flow.local)
     }
