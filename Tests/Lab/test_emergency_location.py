@@ -5,7 +5,7 @@ import unittest
 
 import pidflo
 from daemon import DOMAIN
-from emergency import CARRIERS, EmergencyTest, PSAP, SITES, WAYS, sites, trunks
+from emergency import CARRIERS, ELINS, EmergencyTest, PSAP, SITES, WAYS, sites, trunks
 from scenario import Called
 
 
@@ -68,10 +68,11 @@ class Location(EmergencyTest):
         self.assertEqual(len(got.locations), 1)
 
     def test_none(self):
-        """nothing of it to a trunk that wants numbers"""
+        """the ELIN, and no location, to a trunk that wants numbers"""
         log = self.answer(0)
         self.call(user="2001", address=f"{SITES['harbour']}.101")
         got = self.invite(log)
+        self.assertIn(ELINS["harbour"][0], got.headers["from"][0], "the ELIN calls")
         self.assertEqual(got.types, ["application/sdp"])
         self.assertEqual(got.geolocation, [])
 
