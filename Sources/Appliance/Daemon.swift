@@ -508,7 +508,8 @@ package final class Daemon {
         return StatusAnswer.Box(
             name: configuration.system.name,
             alarms: [testMode.notice, leases.alarm, notifications.alarm].compactMap { $0 } + emergencyRecords.alarms,
-            testMode: testMode.fact,
+            testMode: engine.testMode.reason(at: now),
+            testModeLeft: testMode.left,
             beacon: notifications.beacon,
             uptime: now - started,
             configurationDirectory: options.configurationDirectory,

@@ -9,7 +9,10 @@ enum StatusAnswer {
         var name: String
         /// What somebody must look at, in sentences.
         var alarms: [String]
-        var testMode: JSONValue
+        /// Why every 911 is blocked; nil: none is.
+        var testMode: String?
+        /// How long an operator keeps it so.
+        var testModeLeft: Duration?
         var beacon: JSONValue
         var uptime: Duration
         var configurationDirectory: String
@@ -40,7 +43,10 @@ enum StatusAnswer {
             "name": .string(box.name),
             "version": .string(Version.text),
             "alarms": .array(box.alarms.map { .string($0) }),
-            "test-mode": box.testMode,
+            "emergency": [
+                "test-mode": .init(box.testMode),
+                "test-mode-seconds-left": box.testModeLeft.map { .init($0.wholeSeconds) } ?? .null,
+            ],
             "beacon": box.beacon,
             "uptime-seconds": .init(box.uptime.wholeSeconds),
             "resident-bytes": box.residentBytes.map { .init($0) } ?? .null,

@@ -96,16 +96,21 @@ final class TestModeSupervisor {
         log.write(.notice, "test mode armed by root is over" + (notice == nil ? ": 911 is placed again" : ""))
     }
 
-    /// For `cresset status` and whoever shows it elsewhere.
+    /// How long an operator's word still holds; nil without one.
+    var left: Duration? {
+        let now = Clock.monotonic
+        return current().armed.flatMap { now < $0.until ? $0.until - now : nil }
+    }
+
+    /// For `cresset emergency test-mode`.
     var fact: JSONValue {
         let now = Clock.monotonic
         let mode = current()
-        let armed = mode.armed.flatMap { now < $0.until ? $0 : nil }
         return [
             "active": .bool(mode.reason(at: now) != nil),
             "signs": .array(mode.signs.map { .string($0) }),
-            "armed-by": .init(armed?.by),
-            "armed-seconds-left": armed.map { .init(max(0, ($0.until - now).wholeSeconds)) } ?? .null,
+            "armed-by": .init(left == nil ? nil : mode.armed?.by),
+            "armed-seconds-left": left.map { .init($0.wholeSeconds) } ?? .null,
         ]
     }
 

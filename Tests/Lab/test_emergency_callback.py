@@ -116,6 +116,7 @@ class TestMode(Office):
         self.assert_good(blocked)
         self.assertEqual(carrier.count("TotalCallCreated"), 0)
         self.assertIn("TEST MODE: every 911 is blocked (armed by root", self.lab.daemon.text("status"))
+        self.assertEqual(self.lab.daemon.status()["emergency"]["test-mode"], "armed by root")
         self.lab.daemon.ask("emergency", "test-mode", "disarm")
         self.help_call("2001")
         self.assert_served(carrier)
