@@ -21,6 +21,7 @@
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -207,6 +208,7 @@ int clinux_spawn(const char *path, char *const *arguments, int input, int output
     }
     if (ambient) prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
     if (!error) error = posix_spawn(&process, path, &actions, &attributes, arguments, environment);
+    if (!error) setpriority(PRIO_PROCESS, (id_t)process, 0); // not before calls, as we are
     for (int capability = 0; capability <= CAP_LAST_CAP; capability++) {
         if (ambient >> capability & 1) prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0);
     }

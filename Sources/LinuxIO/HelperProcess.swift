@@ -84,6 +84,7 @@ package final class HelperProcess {
             return posix_spawn(&process, path, &actions, &attributes, &arguments, &environment)
         }
         guard result == 0 else { throw SystemCallError(call: "start", code: Errno(rawValue: result), context: path) }
+        setpriority(__priority_which_t(PRIO_PROCESS.rawValue), id_t(process), 0)  // not before calls, as we are
         return process
     }
 
