@@ -180,7 +180,7 @@ struct FindingsTests {
             #"33:1: error: numbers.1313: is the same number as "+1313"; a leading + makes no difference"#),
         .init(
             "[system]", "[sytem]\n[log]\nlevel = \"loud\"\n[system]",
-            #"1:2: error: sytem: unknown table; did you mean "system"?; allowed: system, realms, stations, trunks, routes, numbers, sites, emergency, calls, media, qos, signalling, shield, log"#,
+            #"1:2: error: sytem: unknown table; did you mean "system"?; allowed: system, realms, stations, trunks, routes, numbers, sites, emergency, notify, calls, media, qos, signalling, shield, log"#,
             #"3:9: error: log.level: "loud" is not allowed; expected one of "error", "warning", "notice", "info", "debug""#
         ),
     ]

@@ -77,38 +77,38 @@ struct NotifyConfigurationTests {
         init(_ text: String, _ findings: String...) { (self.text, self.findings) = (text, findings) }
     }
 
-    /// Behind the sample, whose last line is 33.
+    /// Behind the sample, from line 33 on.
     static let wrong: [Case] = [
         .init(
             "[notify.contacts.a]\nlevel = 2\n",
-            "34:18: error: notify.contacts.a: says nothing to reach it by; expected one of \"station\", \"number\", "
+            "33:18: error: notify.contacts.a: says nothing to reach it by; expected one of \"station\", \"number\", "
                 + "\"paging\", \"multicast\", \"email\", \"webhook\""),
         .init(
             "[notify.contacts.a]\nstation = \"2001\"\nemail = \"a@example.com\"\n",
-            "34:18: error: notify.contacts.a: \"station\" and \"email\" are given; make a contact of each"),
+            "33:18: error: notify.contacts.a: \"station\" and \"email\" are given; make a contact of each"),
         .init(
             "[notify.contacts.a]\nstation = \"2002\"\n",
-            "35:1: error: notify.contacts.a.station: no station is named \"2002\"; did you mean \"2001\"?; there are: 2001"
+            "34:1: error: notify.contacts.a.station: no station is named \"2002\"; did you mean \"2001\"?; there are: 2001"
         ),
         .init(
             "[notify.contacts.a]\nemail = \"nobody\"\n",
-            "35:9: error: notify.contacts.a.email[1]: \"nobody\" is no mail address; expected one as "
-                + "\"security@example.com\"",
-            "35:1: error: notify.contacts.a.email: no mail can be sent without [notify.smtp], the server that takes it"),
+            "34:1: error: notify.contacts.a.email: no mail can be sent without [notify.smtp], the server that takes it",
+            "34:9: error: notify.contacts.a.email[1]: \"nobody\" is no mail address; expected one as "
+                + "\"security@example.com\""),
         .init(
             "[notify.contacts.a]\nnumber = \"911\"\n",
-            "35:10: error: notify.contacts.a.number: 911 is an emergency number; a contact is somebody here to be told"),
+            "34:10: error: notify.contacts.a.number: 911 is an emergency number; a contact is somebody here to be told"),
         .init(
             "[notify.contacts.a]\nmulticast = \"192.0.2.1:5004\"\nrealm = \"lan\"\n",
-            "35:13: error: notify.contacts.a.multicast: \"192.0.2.1:5004\" is not allowed; expected a multicast address and "
+            "34:13: error: notify.contacts.a.multicast: \"192.0.2.1:5004\" is not allowed; expected a multicast address and "
                 + "port, as \"239.255.10.1:5004\""),
         .init(
             "[notify.contacts.a]\nstation = \"2001\"\nsites = [\"gone\"]\nsecret = \"x\"\n",
-            "37:10: error: notify.contacts.a.secret: has no meaning beside \"station\"",
-            "36:10: error: notify.contacts.a.sites[1]: no site is named \"gone\"; there is none"),
+            "35:10: error: notify.contacts.a.sites[1]: no site is named \"gone\"; there is none",
+            "36:10: error: notify.contacts.a.secret: has no meaning beside \"station\""),
         .init(
             "[notify]\nkey = \"12\"\n",
-            "35:7: error: notify.key: \"12\" is not allowed; expected one of 0 to 9, * and #"),
+            "34:7: error: notify.key: \"12\" is not allowed; expected one of 0 to 9, * and #"),
     ]
 
     @Test("what is wrong is said with its place", arguments: wrong)
