@@ -48,6 +48,7 @@ package final class Daemon {
     private let pager: MulticastPager
     private let playouts: PlayoutSender
     private let announcementCommands: AnnouncementCommands
+    private let emergencyProver: EmergencyProver
     private let bindingFile: BindingFile
     private var bindingsWritten: UInt64 = 0
     private var bindingsFailed = false
@@ -112,6 +113,7 @@ package final class Daemon {
         notifications.speak = { [speech] parts, then in speech.speak(parts, then: then) }
         notifications.keep = { [emergencyRecords] record in emergencyRecords.keep(record) }
         emergencies = EmergencySupervisor(notifications: notifications, leases: leases, log: log)
+        emergencyProver = EmergencyProver(configuration, announcements: announcements, loop: loop, log: log)
         sockets = MediaSockets(loop: loop)
         pager = MulticastPager(loop: loop, log: log, fastPath: fastPath)
         notifications.page = { [pager] page, then in pager.start(page, then: then) }
@@ -240,6 +242,9 @@ package final class Daemon {
         }
         emergencyRecords.start()
         notifications.start()
+        emergencies.proofEnded = { [unowned self] in emergencyProver.note($0) }
+        emergencyProver.isHelpNeeded = { [unowned self] in emergencyRecords.isHelpNeeded }
+        emergencyProver.start()
         drain()
         // Reading the configuration and loading the program took memory that is not needed again.
         ProcessResources.returnFreeMemory()
@@ -435,6 +440,7 @@ package final class Daemon {
         let receptionChanged = configuration.signalling != new.signalling
         shield.reconfigure(new)
         notifications.reconfigure(new)
+        emergencyProver.reconfigure(new)
         configuration = new
         if receptionChanged { chooseReception() }
         configurationLoaded = Clock.wall
@@ -491,6 +497,7 @@ package final class Daemon {
         case "emergency-notices": return notifications.notices
         case "emergency-acknowledge": return notifications.acknowledge(request, by: peer.user)
         case "announce", "page": return announcementCommands.answer(request)
+        case "emergency-prove": return emergencyProver.answer(request, by: peer.user)
         case "shield": return shield.answer(request, by: peer.user)
         case let command?: return ["ok": false, "error": .string("unknown command “\(command)”")]
         case nil: return ["ok": false, "error": "the request has no command"]
@@ -507,7 +514,8 @@ package final class Daemon {
         let attachments = fastPath?.attachments ?? []
         return StatusAnswer.Box(
             name: configuration.system.name,
-            alarms: [testMode.notice, leases.alarm, notifications.alarm].compactMap { $0 } + emergencyRecords.alarms,
+            alarms: [testMode.notice, leases.alarm, notifications.alarm].compactMap { $0 } + emergencyRecords.alarms
+                + emergencyProver.alarms,
             testMode: engine.testMode.reason(at: now),
             testModeLeft: testMode.left,
             beacon: notifications.beacon,
@@ -530,7 +538,7 @@ package final class Daemon {
             voice: speech.voice.rawValue,
             residentBytes: try? ProcessResources.residentBytes(),
             openDescriptors: try? ProcessResources.openDescriptorCount(),
-            counters: transports.counters + shield.counters + [
+            counters: transports.counters + shield.counters + emergencyRecords.counters + [
                 ("media-send-failures", sockets.sendFailures), ("flow-refusals", flows.refusals),
                 ("flow-evictions", flows.evictionCount),
                 ("media-marking-failures", sockets.markingFailures),

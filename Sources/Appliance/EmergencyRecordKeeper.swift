@@ -38,6 +38,17 @@ final class EmergencyRecordKeeper {
     /// Waits for the disk: at the end of the process.
     func flush() { ledger.flush() }
 
+    /// Somebody asks for help just now; tests and proofs do not count.
+    var isHelpNeeded: Bool { lasting.values.contains { $0.number == .emergency } }
+
+    /// For `cresset status`; the longest write is the disk's word on `fsync`.
+    var counters: [(String, UInt64)] {
+        [
+            ("record-lines-written", UInt64(ledger.health.written)), ("record-lines-lost", UInt64(ledger.health.lost)),
+            ("record-write-milliseconds-max", UInt64(clamping: ledger.health.slowestWrite.wholeMilliseconds)),
+        ]
+    }
+
     /// What the operator must see.
     var alarms: [String] { ledger.health.alarms.map { "911 records: \($0)" } }
 

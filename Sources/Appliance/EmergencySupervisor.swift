@@ -8,6 +8,8 @@ final class EmergencySupervisor {
     private let log: StandardErrorLog
 
     private let notifications: NotificationSupervisor
+    /// The record of a 933 call of the box's own that is over.
+    var proofEnded: (EmergencyRecord) -> Void = { _ in }
 
     init(notifications: NotificationSupervisor, leases: CallbackLeaseKeeper, log: StandardErrorLog) {
         self.notifications = notifications
@@ -21,6 +23,7 @@ final class EmergencySupervisor {
             notifications.take(record)
             guard record.end != nil else { return }
             log.write(.notice, record.text)
+            if record.isProof { proofEnded(record) }
         case .leases(let all): leases.keep(all)
         case .elinShared(let elin, let site, let callers):
             log.write(

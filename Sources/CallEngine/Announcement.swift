@@ -44,13 +44,15 @@ package struct AnnouncementRequest: Equatable, Sendable {
     package var durationMax: Duration
     /// How long a key is waited for after the last repetition.
     package var keyTimeout: Duration
+    /// A 933 call is proof that 911 would get through: it goes out and is on record as a caller's would be.
+    package var proof: EmergencyProof?
 
     package init(
         id: AnnouncementID, target: Target, playlist: Playlist, acknowledgementKey: Character? = nil,
         confirmation: [PlayoutItem] = [.tone(.confirmation, for: .milliseconds(600))],
         callingNumber: String? = nil, displayName: String? = nil,
         ringTimeout: Duration = .seconds(30), durationMax: Duration = .seconds(120),
-        keyTimeout: Duration = .seconds(5)
+        keyTimeout: Duration = .seconds(5), proof: EmergencyProof? = nil
     ) {
         self.id = id
         self.target = target
@@ -62,6 +64,7 @@ package struct AnnouncementRequest: Equatable, Sendable {
         self.ringTimeout = ringTimeout
         self.durationMax = durationMax
         self.keyTimeout = keyTimeout
+        self.proof = proof
     }
 }
 

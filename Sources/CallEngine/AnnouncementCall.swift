@@ -1,3 +1,4 @@
+import EmergencyCalling
 import MediaEngine
 import Primitives
 import SIPEngine
@@ -32,6 +33,8 @@ struct AnnouncementCall: Sendable {
     }
 
     let request: AnnouncementRequest
+    /// Of a proof: what its INVITE carries, and its record.
+    let proof: EmergencyDispatch?
     /// For `cresset calls`.
     let callID: CallID
     let realm: RealmID
@@ -50,6 +53,9 @@ struct AnnouncementCall: Sendable {
     var isByeOpen = false
     var fromCallee = CallMediaCounters()
     var playedPackets = 0
+    var end: MonotonicTime?
+    /// Why it is over, for the record of a proof.
+    var ending = ""
 
     /// Nothing of it is awaited any more.
     var isOver: Bool { state == .ending && !isMediaOpen && !isByeOpen }

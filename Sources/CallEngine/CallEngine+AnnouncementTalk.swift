@@ -118,6 +118,7 @@ extension CallEngine {
     ) {
         guard call.state == .answered else { return }
         if !byListener { sendBye(&call, authorizationCount: 0, at: now) }
+        call.ending = end.text
         announce(call.request.id, .ended(call.isAcknowledged ? .acknowledged : end))
         finish(&call, at: now)
     }

@@ -19,6 +19,7 @@ extension CallEngine {
             announcements[id] = call
             return
         }
+        endProof(call)
         announcementMedia[call.media] = nil
         if let leg = call.leg { announcementDialogs[leg.dialog.id] = nil }
         for branch in call.branches {
@@ -30,10 +31,13 @@ extension CallEngine {
     /// An identifier in use is ignored: its announcement runs.
     mutating func placeAnnouncement(_ request: AnnouncementRequest, at now: MonotonicTime) {
         guard announcements[request.id] == nil else { return }
+        var request = request
+        let proof = beginProof(&request, at: now)
         let targets: [Target]
         switch announcementTargets(of: request.target) {
-        case .targets(let plan): targets = plan.flatMap { $0 }
+        case .targets(let plan): targets = proofTargets(proof, plan.flatMap { $0 })
         case .refused(let code, let reason, _):
+            endProof(proof, refused: "\(code) \(reason ?? "")", at: now)
             return announce(request.id, .failed(statusCode: code, reason: reason ?? ""))
         }
         guard let realm = targets.first?.peer.realm, !isShuttingDown,
@@ -43,19 +47,22 @@ extension CallEngine {
             let local = self.media.localAddress(of: media, stream: 0)
         else {
             let reason = isShuttingDown ? "Shutting down" : "No media port free, or too many announcements"
+            endProof(proof, refused: reason, at: now)
             return announce(request.id, .failed(statusCode: 503, reason: reason))
         }
         var call = AnnouncementCall(
-            request: request, callID: newCallID(), realm: realm, media: media,
+            request: request, proof: proof, callID: newCallID(), realm: realm, media: media,
             audio: OwnAudio(local: local, sessionID: random.next()), start: now)
         announcementMedia[media] = request.id
         let offer = call.audio.offer()
         for target in targets {
             var invite = makeInvite(for: request, target: target, offer: offer)
+            if let proof { prepareForHelp(&invite, stating: [], proof, target, at: now) }
             if let name = target.peer.trunkName { trunks[name]?.authorizePreemptively(&invite) }
             let transaction = transactions.send(invite, to: target.nextHop, at: now)
             clientOwners[transaction] = .announcement(request.id, branch: call.branches.count)
             call.branches.append(.init(target: target, request: invite, transaction: transaction))
+            if let proof { proofStarted(proof, target, at: now) }
         }
         announcements[request.id] = call
         timers.start(.announcementLimit(request.id), at: now + request.ringTimeout)
@@ -181,6 +188,7 @@ extension CallEngine {
         if !call.hasRung {
             call.hasRung = true
             announce(call.request.id, .ringing)
+            proofRings(call, at: now)
         }
         guard let tag = response.toTag, call.branches[branch].early.count < Limits.forkCountMax,
             var early = call.branches[branch].early[tag]
@@ -235,6 +243,7 @@ extension CallEngine {
         cancelBranches(&call, at: now)
         call.state = .answered
         call.answer = now
+        proofAnswered(call, response.statusCode, at: now)
         talk(&call, agreement, at: now)
     }
 
@@ -303,12 +312,14 @@ extension CallEngine {
         guard call.state == .ringing else { return }
         cancelBranches(&call, at: now)
         announce(call.request.id, .failed(statusCode: failure.statusCode, reason: failure.reason))
+        proofFailed(&call, "\(failure.statusCode) \(failure.reason)", at: now)
         finish(&call, at: now)
     }
 
     /// Media and timers; what is left is to wait for their last word.
     mutating func finish(_ call: inout AnnouncementCall, at now: MonotonicTime) {
         call.state = .ending
+        call.end = now
         call.playedPackets = media.playedPacketCount(of: call.media)
         timers.stop(.announcementLimit(call.request.id))
         timers.stop(.announcementEnd(call.request.id))

@@ -43,7 +43,17 @@ extension CallEngine {
     mutating func prepareForHelp(
         _ request: inout SIPRequest, from origin: SIPRequest, _ call: Call, _ target: Target, at now: MonotonicTime
     ) {
-        guard let dispatch = call.emergency, case .trunk(_, let trunk) = target.peer else { return }
+        guard let dispatch = call.emergency else { return }
+        prepareForHelp(
+            &request, stating: origin.headers.values(.geolocation).map(Self.withoutSource), dispatch, target, at: now)
+    }
+
+    /// - Parameter locations: What the phone said of where it is.
+    mutating func prepareForHelp(
+        _ request: inout SIPRequest, stating locations: [String], _ dispatch: EmergencyDispatch, _ target: Target,
+        at now: MonotonicTime
+    ) {
+        guard case .trunk(_, let trunk) = target.peer else { return }
         if case .other = target.requestURI, request.toTag == nil {
             // A service name leads nowhere by itself (RFC 3261 §8.1.2).
             var hop = SIPURI(host: .address(trunk.peer.address), port: trunk.peer.port)
@@ -59,7 +69,7 @@ extension CallEngine {
             Self.makePlain(&request)
             return emergencies.presented(dispatch.id, callbackNumber: from, pidf: nil)
         }
-        var values = origin.headers.values(.geolocation).map(Self.withoutSource)
+        var values = locations
         var pidf: String?
         if trunk.emergency.carriesLocation, let location = dispatch.location, !location.address.description.isEmpty {
             let xml = addLocation(location, of: dispatch, calling: from, to: &request, at: now)

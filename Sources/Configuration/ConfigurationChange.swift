@@ -105,6 +105,7 @@ extension BoxConfiguration {
         compare(old.emergency.rendered, emergency.rendered) { .emergency($0) }
         compare(old.notify.rendered, notify.rendered) { .notify($0) }
         changes += Self.compare(old.notify.contacts, notify.contacts, name: \.name, \.rendered) { .contact($0, $1) }
+        compare(old.emergency.proof.rendered, emergency.proof.rendered) { .emergency($0) }
         compare(old.calls.rendered, calls.rendered) { .calls($0) }
         compare(old.media.rendered, media.rendered) { .media($0) }
         compare(old.qos.rendered, qos.rendered) { .qos($0) }

@@ -70,7 +70,7 @@ extension BoxConfiguration {
         tables += routes.map(\.rendered)
         if !numbers.isEmpty { tables.append(renderedNumbers) }
         tables += sites.map(\.rendered)
-        tables += [emergency.rendered, notify.rendered]
+        tables += [emergency.rendered, emergency.proof.rendered, notify.rendered]
         tables += notify.contacts.map(\.rendered)
         tables += [
             calls.rendered, media.rendered, qos.rendered, signalling.rendered, shield.rendered,

@@ -16,6 +16,7 @@ package struct EmergencyConfiguration: Equatable, Sendable {
     /// What else means 911.
     package var numbers: [String]
     package var callbackWindow: Duration
+    package var proof = EmergencyProofConfiguration()
 
     package init(
         trunks: [String] = [], attemptTimeout: Duration = .seconds(3), defaultSite: String? = nil,
@@ -38,8 +39,9 @@ package struct EmergencyConfiguration: Equatable, Sendable {
 extension EmergencyConfiguration {
     mutating func read(_ reader: TableReader) {
         reader.allow([
-            "trunks", "attempt-timeout", "default-site", "outside-prefixes", "numbers", "callback-window",
+            "trunks", "proof", "attempt-timeout", "default-site", "outside-prefixes", "numbers", "callback-window",
         ])
+        if let inner = reader.subtable("proof", EmergencyProofConfiguration.table) { proof.read(inner) }
         trunks = reader.strings("trunks", "a trunk or a list of trunks", single: true) ?? trunks
         attemptTimeout = reader.duration("attempt-timeout", in: .seconds(1)...(.seconds(30))) ?? attemptTimeout
         defaultSite = reader.string("default-site", "the name of a site") ?? defaultSite

@@ -149,6 +149,19 @@ package enum EmergencyRecordText {
         ].filter { !$0.isEmpty }.joined(separator: "\n")
     }
 
+    /// What `cresset emergency prove` tells: one line for each way.
+    package static func proofs(_ proofs: [JSONValue]) -> String {
+        var table = TextTable(
+            .init("SITE"), .init("TRUNK"), .init("PROOF"), .init("ANSWER", .right), .init("PACKETS HEARD", .right),
+            .init("OUTCOME"))
+        for proof in proofs {
+            table.add(
+                proof.shown("site"), proof.shown("trunk"), proof["good"]?.boolValue == true ? "good" : "FAILED",
+                milliseconds(proof["answer-ms"]), proof.shown("packets"), proof.shown("outcome"))
+        }
+        return table.isEmpty ? "no proof was placed\n" : table.rendered(widthMax: 100)
+    }
+
     private static func attempts(_ record: JSONValue) -> String {
         var table = TextTable(
             .init("TRUNK ASKED"), .init("AT", .right), .init("RINGING", .right), .init("END", .right), .init("OUTCOME"))

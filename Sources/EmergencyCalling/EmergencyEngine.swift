@@ -69,6 +69,26 @@ package struct EmergencyEngine: Sendable {
             elin: record.elin)
     }
 
+    /// A 933 of the box's own, as if from a phone at this site without a place of its own. It may show the site's first
+    /// number, which is leased to nobody for it: nobody calls back.
+    package mutating func beginProof(
+        site name: String?, source: TransportAddress, at now: MonotonicTime
+    ) -> EmergencyDispatch {
+        let id = EmergencyCallID(rawValue: random.hexToken(digitCount: 16))
+        let site = name.flatMap { settings.sites[$0] }
+        let location = site.map { DispatchableLocation(site: $0.name, address: $0.address) }
+        var record = EmergencyRecord(
+            id: id, number: .test, dialled: EmergencyNumber.test.dialString,
+            caller: EmergencyCaller(station: nil, number: site?.elins.first ?? "", source: source),
+            site: site?.name, start: now)
+        record.isProof = true
+        record.location = location.map { .init($0) }
+        record.elin = site?.elins.first
+        records[id] = record
+        return EmergencyDispatch(
+            id: id, number: .test, site: site?.name, location: location, psap: nil, trunks: [], elin: record.elin)
+    }
+
     // MARK: What became of it
 
     /// What the INVITE about to leave says; told with `attemptStarted`.

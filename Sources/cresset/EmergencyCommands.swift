@@ -7,7 +7,7 @@ struct EmergencyCommand: ParsableCommand {
         abstract: "Calls for help: records and proof.",
         subcommands: [
             EmergencyListCommand.self, EmergencyShowCommand.self, EmergencyVerifyLogCommand.self,
-            EmergencyVerifyCommand.self, EmergencyAuditCommand.self,
+            EmergencyVerifyCommand.self, EmergencyProveCommand.self, EmergencyAuditCommand.self,
             EmergencyNumbersCommand.self, TestModeCommand.self,
             NoticesCommand.self, AcknowledgeCommand.self,
         ])

@@ -102,6 +102,72 @@ class Records(LabTest):
         self.assertTrue(any("unfinished line cut off" in line for line in self.lab.daemon.log), self.box_log())
 
 
+SITES = """[emergency]
+attempt-timeout = "1s"
+
+[emergency.proof]
+every = "24h"
+at = "03:10"
+listen = "2s"
+
+[sites.office]
+networks = ["192.168.50.0/24"]
+trunks = ["carrier-a", "carrier-b"]
+elins = ["+13135550190"]
+
+[sites.office.address]
+house-number = "1"
+street = "Example Street"
+floor = "3"
+city = "Detroit"
+state = "MI"
+postal-code = "48201"
+"""
+
+
+class Proof(Records):
+    """933 calls the box places itself."""
+    configuration = dict(health_interval=None, extra={"emergency.toml": SITES})
+    test_a_record = test_b_killed = None
+
+    def test_proved(self):
+        """one carrier answers and speaks, the other is dead: prove, the status, the report and verify say so"""
+        carrier = self.lab.carrier(Called(audio=self.lab.noise(4000)), which=0)
+        done = subprocess.run([binary("cresset"), "emergency", "prove", "--json", "--control", self.lab.daemon.control],
+                              capture_output=True, text=True, timeout=90)
+        self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+        good, bad = json.loads(done.stdout)
+        self.assertEqual((good["site"], good["trunk"], good["good"]), ("office", "carrier-a", True), done.stdout)
+        self.assertGreater(good["packets"], 50)
+        self.assertEqual((bad["trunk"], bad["good"], bad["packets"]), ("carrier-b", False, 0), done.stdout)
+        self.assert_served(carrier)
+        carrier.kill()
+
+        records = [record for record in self.wait_for_records(2, "both are on record") if record["proof"]]
+        self.assertEqual([record["number"] for record in records], ["933", "933"])
+        self.assertEqual(records[0]["ending"], "hung up by the box")
+        self.assertEqual((records[0]["site"], records[0]["elin"]), ("office", "+13135550190"))
+        self.assertEqual(records[0]["location"]["missing"], [])
+        self.assertTrue(any("office over carrier-b" in alarm for alarm in self.lab.daemon.status()["alarms"]))
+        status, text = self.command("report", "emergency", "--month", records[0]["start"][:7])
+        self.assertEqual(status, 0, text)
+        self.assertRegex(text, r"office over carrier-a +1 +1 ")
+        self.assertRegex(text, r"office over carrier-b +1 +0 ")
+        done = subprocess.run([binary("cresset"), "emergency", "verify", "--json", "--state", self.lab.daemon.state,
+                               "--control", self.lab.daemon.control], capture_output=True, text=True, timeout=20)
+        points = {point["title"]: point for point in json.loads(done.stdout)["points"]}
+        proof = points["a test call (933) was heard in the last 48 hours"]
+        self.assertEqual((proof["state"], proof["detail"]), ("pass", "at office"))
+        self.assertEqual(points["every station has a dispatchable location"]["state"], "pass")
+        self.assertEqual(points["somebody is told of every 911 call"]["state"], "missing")
+        self.assertEqual(done.returncode, 1)
+        for words, said in ((("--site", "moon"), "moon"), (("--trunk", "none"), "none")):
+            done = subprocess.run([binary("cresset"), "emergency", "prove", *words, "--control", self.lab.daemon.control],
+                                  capture_output=True, text=True, timeout=20)
+            self.assertNotEqual(done.returncode, 0)
+            self.assertIn(said, done.stderr)
+
+
 class FullDisk(Records):
     """The state directory on a file system of 3 MB."""
     test_a_record = test_b_killed = None
