@@ -9,6 +9,7 @@ import Primitives
 // still go out when cressetd is gone.
 
 SignalSource.ignoreBrokenPipes()
+_ = setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, 10)  // behind the calls, whatever cressetd has
 let log = StandardErrorLog()
 do throws(SystemCallError) {
     try ProcessPrivileges.drop()
