@@ -149,7 +149,7 @@ let package = Package(
             name: "LinuxIOTests", dependencies: ["Primitives", "LinuxIO", "TestSupport"], swiftSettings: strict),
         .target(name: "CNamespaces", path: "Tests/CNamespaces", linkerSettings: [.linkedLibrary("bpf")]),
         .executableTarget(
-            name: "FastPathHolder", dependencies: ["Primitives", "MediaFormats", "FastPath", "CNamespaces"],
+            name: "FastPathHolder", dependencies: ["Primitives", "MediaFormats", "FastPath", "CFastPath", "CNamespaces"],
             path: "Tests/FastPathHolder", swiftSettings: strict),
         .testTarget(
             name: "FastPathTests",

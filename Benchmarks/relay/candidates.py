@@ -53,8 +53,9 @@ def cresset(engine, *options):
                     raise DidNotRun(f"asked for {engine} and got: {' / '.join(held.said)[:200]}")
             if "--tap" in options:  # who reads the copies is not the box
                 for thread in os.listdir(f"/proc/{held.pid}/task"):
-                    if int(thread) != held.pid:
-                        os.sched_setaffinity(int(thread), {GENERATOR_CORE})
+                    with open(f"/proc/{held.pid}/task/{thread}/comm") as comm:
+                        if comm.read().strip() == "tap-reader":
+                            os.sched_setaffinity(int(thread), {GENERATOR_CORE})
             yield [held.pid] if engine == "ring" else []
     return start
 
@@ -118,6 +119,7 @@ def all_candidates():
             Candidate(f"{TC}, shield on", "tc", cresset("tc", "--shield"), has_program=True, plain=TC),
             Candidate(f"{TC}, tap of every packet", "tc", cresset("tc", "--tap"), has_program=True, plain=TC, is_tap=True),
             Candidate(RING, "tc", cresset("ring")),
+            Candidate(f"{RING}, tap of every packet", "tc", cresset("ring", "--tap"), plain=RING, is_tap=True),
             Candidate(SOCKETS, "tc", sockets),
             Candidate(NAT, "tc", nat),
             Candidate(RTPENGINE, "tc", rtpengine)]

@@ -10,6 +10,24 @@ TICK = os.sysconf("SC_CLK_TCK")
 KERNEL_THREAD = 0x00200000  # PF_KTHREAD, include/linux/sched.h
 
 
+NICENESS = -20
+
+
+def go_first():
+    """This process and all it starts go before others, whose builds would otherwise be in the figures. All candidates
+    are treated alike. In a session of its own, since the scheduler shares among sessions first (sched(7), autogroup)."""
+    os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
+    try:
+        os.setsid()
+    except PermissionError:
+        pass  # it leads one
+    try:
+        with open("/proc/self/autogroup", "w") as autogroup:
+            autogroup.write(str(NICENESS))
+    except OSError:
+        pass  # the kernel has none
+
+
 def idle_seconds():
     """Of the box's core, waiting for disks included. /proc/stat shows the same clock in steps of 10 ms only."""
     try:

@@ -6,7 +6,7 @@
 import os
 import subprocess
 
-from machine import BOX_CORE
+from machine import BOX_CORE, NICENESS
 from processes import DidNotRun
 
 CALLS = 500
@@ -76,6 +76,7 @@ class Topology:
                 for name in (self.l, self.w):
                     if text.startswith(f"napi/{name}-"):
                         os.sched_setaffinity(int(pid), {BOX_CORE})
+                        os.setpriority(os.PRIO_PROCESS, int(pid), NICENESS)
                         found[int(pid)] = name
             except (FileNotFoundError, ProcessLookupError):
                 pass

@@ -33,6 +33,8 @@ let flows = arguments.filter { $0.contains(",") }.map { argument in
 
 do throws(FastPathError) {
     let fastPath = try FastPath(interfaces: interfaces, ingress: ingress)
+    let ports = MediaPorts(of: flows)
+    fastPath.sockets = ports
     for attachment in fastPath.attachments {
         print("\(attachment.interface) \(attachment.mode.rawValue) \(attachment.reason)")
     }
@@ -50,7 +52,7 @@ do throws(FastPathError) {
         print(fastPath.totals().sum)
         fflush(nil)
     }
-    fastPath.detach()
+    withExtendedLifetime(ports) { fastPath.detach() }
 } catch {
     fail("\(error)")
 }
