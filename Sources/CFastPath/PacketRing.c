@@ -174,6 +174,7 @@ bool packet_ring_next(struct packet_ring *ring, struct packet_ring_frame *frame)
 	frame->vlan_ether_type = status & TP_STATUS_VLAN_TPID_VALID ? header->tp_vlan_tpid : ETH_P_8021Q;
 	frame->segment_byte_count = 0;
 	frame->packet_type = address->sll_pkttype;
+	frame->protocol = address->sll_protocol;
 	frame->status = (status & TP_STATUS_CSUMNOTREADY ? PACKET_RING_CHECKSUM_UNFINISHED : 0) |
 			(status & TP_STATUS_CSUM_VALID ? PACKET_RING_CHECKSUM_VALID : 0) |
 			(status & TP_STATUS_LOSING ? PACKET_RING_LOSING : 0) |

@@ -28,6 +28,8 @@ int ring_relay_update(struct ring_relay *relay, const struct relay_flow_key *key
 		if (entry) {
 			entry->flow = numbered;
 			entry->since = since;
+			if (worker->interface_index)
+				ring_ingress_note(&worker->ingress, key, true);
 		}
 		ring_worker_leave(worker);
 		if (!entry)
@@ -37,6 +39,7 @@ int ring_relay_update(struct ring_relay *relay, const struct relay_flow_key *key
 			relay->free_count--;
 		old = entry;
 	}
+	ring_relay_renew_ingress(relay);
 	return 0;
 }
 
@@ -62,6 +65,7 @@ int ring_relay_remove(struct ring_relay *relay, const struct relay_flow_key *key
 	for (uint32_t index = 0; index < relay->worker_count; index++) {
 		struct ring_worker *worker = relay->workers[index];
 		ring_worker_enter(worker);
+		ring_ingress_note(&worker->ingress, key, false);
 		ring_worker_relay_waiting(worker);
 		struct ring_entry *entry = ring_table_find(&worker->flows, key);
 		if (entry) {
@@ -70,6 +74,7 @@ int ring_relay_remove(struct ring_relay *relay, const struct relay_flow_key *key
 		}
 		ring_worker_leave(worker);
 	}
+	ring_relay_renew_ingress(relay);
 	*quality = relay->quality[number];
 	relay->free_indices[relay->free_count++] = number;
 	return 0;
@@ -113,13 +118,48 @@ void ring_relay_losses(struct ring_relay *relay, struct ring_relay_losses *losse
 	for (uint32_t index = 1; index < relay->worker_count; index++) {
 		struct ring_worker *worker = relay->workers[index];
 		ring_worker_enter(worker);
-		for (int kind = 0; kind < RING_COUNT; kind++) {
+		for (uint32_t kind = 0; kind < worker->ring_count; kind++) {
 			packet_ring_statistics(&worker->rings[kind]);
 			losses->ring_full += worker->rings[kind].drops;
 		}
+		losses->ring_full += worker->earlier_drops;
 		losses->passed += worker->passed_lost;
 		ring_worker_leave(worker);
 	}
+}
+
+static void enter_all(struct ring_relay *relay)
+{
+	for (uint32_t index = 0; index < relay->worker_count; index++)
+		ring_worker_enter(relay->workers[index]);
+}
+
+static void leave_all(struct ring_relay *relay)
+{
+	for (uint32_t index = 0; index < relay->worker_count; index++)
+		ring_worker_leave(relay->workers[index]);
+}
+
+int ring_relay_open_taps(struct ring_relay *relay, uint32_t byte_count, uint32_t generation)
+{
+	enter_all(relay);
+	int result = relay->taps.heads ? -EEXIST : relay_tap_writer_open(byte_count, generation, &relay->taps);
+	leave_all(relay);
+	return result;
+}
+
+void ring_relay_close_taps(struct ring_relay *relay)
+{
+	enter_all(relay);
+	relay_tap_writer_close(&relay->taps);
+	leave_all(relay);
+}
+
+void ring_relay_tap_counters(struct ring_relay *relay, struct relay_tap_counters *counters)
+{
+	enter_all(relay);
+	*counters = relay->taps.counters;
+	leave_all(relay);
 }
 
 int ring_relay_descriptor(const struct ring_relay *relay)

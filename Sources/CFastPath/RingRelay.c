@@ -12,10 +12,18 @@
 
 #define ETHERNET_PADDING_OFFSET 2 // before an Ethernet header, so that what follows it is aligned
 #define VLAN_TAG_BYTE_COUNT 4
+#define HEADERS_BYTE_COUNT_MIN (sizeof(struct ipv6hdr) + sizeof(struct udphdr)) // less of IPv4, but media never is
 #define NANOSECONDS 1000000000ull
+/// How long an answer of routing stands while no change is told; not every change is (a rule's packet mark, IPsec).
+#define ROUTE_NANOSECONDS_MAX (4 * NANOSECONDS)
 #define VLAN_IDENTIFIER_MASK 0x0fff
 
 // The core's host: `context` is the worker.
+
+static __always_inline struct ring_entry *entry_of(const struct relay_flow *flow)
+{
+	return (struct ring_entry *)((char *)flow - offsetof(struct ring_entry, flow));
+}
 
 static __always_inline struct relay_flow *host_flow(void *context, const struct relay_flow_key *key)
 {
@@ -28,7 +36,7 @@ static __always_inline struct relay_flow *host_flow(void *context, const struct 
 static __always_inline struct relay_flow_counters *host_counters(void *context, const struct relay_flow *flow)
 {
 	(void)context;
-	return &((struct ring_entry *)((char *)flow - offsetof(struct ring_entry, flow)))->counters;
+	return &entry_of(flow)->counters;
 }
 
 static __always_inline struct relay_quality *host_quality(void *context, const struct relay_flow *flow)
@@ -67,11 +75,21 @@ static __always_inline __u64 host_now(void *context)
 	return ((struct ring_worker *)context)->now;
 }
 
+/// True if routing said where this goes a moment ago and nothing of it has changed since.
+static bool remembers(const struct ring_worker *worker, const struct ring_entry *entry, __u32 byte_count)
+{
+	return worker->routes.state && entry->route_state == worker->routes.state &&
+	       entry->route_generation == entry->flow.generation &&
+	       worker->now - entry->route_time < ROUTE_NANOSECONDS_MAX &&
+	       byte_count <= entry->counters.next_hop.packet_byte_count_max;
+}
+
 /// Not inline: a few times a second and flow.
 static __attribute__((noinline)) enum relay_outcome ask_for_next_hop(struct ring_worker *worker, void *network,
 								      __u32 byte_count, const struct plan *plan,
 								      __u32 *interface_index)
 {
+	struct ring_entry *entry = entry_of(plan->flow);
 	struct relay_next_hop *next_hop = &plan->counters->next_hop;
 	const struct relay_flow *flow = plan->flow;
 	struct route_answer answer;
@@ -84,6 +102,11 @@ static __attribute__((noinline)) enum relay_outcome ask_for_next_hop(struct ring
 		.source = flow->source_address,
 		.destination = flow->destination_address,
 	};
+	if (remembers(worker, entry, byte_count)) {
+		*interface_index = entry->route_interface;
+		return RELAY_RELAYED;
+	}
+	entry->route_generation = 0;
 	switch (route_query_ask(&worker->routes, &packet, &answer)) {
 	case 0:
 		break;
@@ -97,6 +120,10 @@ static __attribute__((noinline)) enum relay_outcome ask_for_next_hop(struct ring
 	*interface_index = answer.interface_index;
 	next_hop->packet_byte_count_max = answer.packet_byte_count_max;
 	memcpy(next_hop->addresses, answer.addresses, sizeof(answer.addresses));
+	entry->route_generation = flow->generation;
+	entry->route_interface = answer.interface_index;
+	entry->route_state = worker->routes.state;
+	entry->route_time = worker->now;
 	return RELAY_RELAYED;
 }
 
@@ -155,6 +182,9 @@ static enum relay_outcome relay_packet(struct ring_worker *worker, struct packet
 		decide(worker, network, end, packet->byte_count, packet->protocol, packet->is_joined, &plan);
 	if (outcome != RELAY_RELAYED)
 		return outcome;
+	if (plan.flow->tap && worker->relay->taps.heads)
+		relay_tap_write(&worker->relay->taps, plan.flow->tap, plan.flow->tap_direction, plan.now, network,
+				packet_byte_count(&plan));
 	udp = network + (plan.is_v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr));
 	// A frame that a container or the stack of this machine sent: nobody will finish its checksum after us. And IPv6
 	// wants one where IPv4 had none (RFC 8200 §8.1).
@@ -213,13 +243,43 @@ static bool is_intact(const struct packet *packet, const struct udphdr *udp, boo
 	return fold(sum) == 0xffff;
 }
 
+/// Our address and port as the flow table knows them; returns where the UDP header begins.
+static __u32 read_key(const struct packet *packet, struct relay_flow_key *key)
+{
+	const struct ipv6hdr *v6 = (const void *)packet->network;
+	const struct iphdr *v4 = (const void *)packet->network;
+	bool is_v6 = packet->protocol == bpf_htons(ETH_P_IPV6);
+	__u32 header_byte_count = is_v6 ? sizeof(*v6) : sizeof(*v4);
+
+	memset(key, 0, sizeof(*key));
+	if (is_v6) {
+		memcpy(key->address, &v6->daddr, 16);
+	} else {
+		key->address[10] = key->address[11] = 0xff;
+		memcpy(key->address + 12, &v4->daddr, 4);
+	}
+	key->port = ((const struct udphdr *)(packet->network + header_byte_count))->dest;
+	return header_byte_count;
+}
+
+/// A packet without a flow, or from before it, that TC ingress drops all the same: its filter is late.
+static bool is_kept_from_stack(const struct ring_worker *worker, const struct packet *packet, uint64_t time)
+{
+	struct relay_flow_key key;
+
+	if (!worker->ingress.settled || packet->byte_count < HEADERS_BYTE_COUNT_MIN)
+		return false;
+	read_key(packet, &key);
+	return ring_ingress_drops(&worker->ingress, &key, time);
+}
+
 static void pass(struct ring_worker *worker, const struct packet *packet, __u32 segment_byte_count, bool is_checked)
 {
 	struct ring_relay_passed passed = {};
 	const struct iphdr *v4 = (const void *)packet->network;
 	const struct ipv6hdr *v6 = (const void *)packet->network;
 	bool is_v6 = packet->protocol == bpf_htons(ETH_P_IPV6);
-	__u32 header_byte_count = is_v6 ? sizeof(*v6) : sizeof(*v4);
+	__u32 header_byte_count = read_key(packet, &passed.local);
 	const struct udphdr *udp = (const void *)(packet->network + header_byte_count);
 	__u32 udp_byte_count = bpf_ntohs(udp->len);
 
@@ -227,15 +287,11 @@ static void pass(struct ring_worker *worker, const struct packet *packet, __u32 
 	    !is_intact(packet, udp, is_v6, udp_byte_count, is_checked))
 		return;
 	if (is_v6) {
-		memcpy(passed.local.address, &v6->daddr, 16);
 		memcpy(passed.source_address, &v6->saddr, 16);
 	} else {
-		passed.local.address[10] = passed.local.address[11] = 0xff;
-		memcpy(passed.local.address + 12, &v4->daddr, 4);
 		passed.source_address[10] = passed.source_address[11] = 0xff;
 		memcpy(passed.source_address + 12, &v4->saddr, 4);
 	}
-	passed.local.port = udp->dest;
 	passed.source_port = udp->source;
 	const __u8 *payload = (const __u8 *)(udp + 1);
 	__u32 left = udp_byte_count - sizeof(*udp);
@@ -312,20 +368,22 @@ uint32_t ring_worker_relay(struct ring_worker *worker)
 	uint32_t count = 0, leaving = 0;
 
 	ring_worker_update_clock(worker);
-	for (uint8_t kind = 0; kind < RING_COUNT; kind++) {
-		// Each gets half of a batch, so that neither keeps the other waiting.
-		uint32_t limit = (kind + 1u) * RING_BATCH_COUNT_MAX / RING_COUNT;
+	for (uint8_t kind = 0; kind < worker->ring_count; kind++) {
+		// Each gets its share of a batch, so that neither keeps the other waiting.
+		uint32_t limit = (kind + 1u) * RING_BATCH_COUNT_MAX / worker->ring_count;
 		while (count < limit && packet_ring_next(&worker->rings[kind], &frame)) {
 			__u32 link = worker->has_link_header ? ETH_HLEN : 0;
 			slots[count] = frame.slot;
 			owners[count++] = kind;
+			if (frame.timestamp < worker->since || frame.timestamp >= worker->until)
+				continue;
 			// The filter sees to it that only whole UDP packets to us come in.
 			if (frame.byte_count < link || frame.status & PACKET_RING_TRUNCATED)
 				continue;
 			struct packet packet = {
 				.network = frame.bytes + link,
 				.byte_count = frame.byte_count - link,
-				.protocol = kind == RING_IPV6 ? bpf_htons(ETH_P_IPV6) : bpf_htons(ETH_P_IP),
+				.protocol = frame.protocol,
 				.control = frame.status & PACKET_RING_VLAN ? bpf_htons(frame.vlan_control) : 0,
 				.is_joined = frame.status & PACKET_RING_JOINED,
 			};
@@ -336,7 +394,8 @@ uint32_t ring_worker_relay(struct ring_worker *worker)
 				continue;
 			}
 			count_outcome(worker, outcome, worker->interface_index);
-			if (outcome > RELAY_LAST_DROPPED && outcome < RELAY_OUTCOME_COUNT)
+			if ((outcome > RELAY_LAST_DROPPED && outcome < RELAY_OUTCOME_COUNT) ||
+			    (outcome == RELAY_NOT_OURS && is_kept_from_stack(worker, &packet, frame.timestamp)))
 				pass(worker, &packet, frame.segment_byte_count,
 				     frame.status & (PACKET_RING_CHECKSUM_UNFINISHED | PACKET_RING_CHECKSUM_VALID));
 		}

@@ -12,6 +12,11 @@ struct ring_entry {
 	uint64_t since;
 	struct relay_flow flow;
 	struct relay_flow_counters counters;
+	/// What routing last said, of which of its states and when, for this generation of the flow (0: nothing yet).
+	uint32_t route_generation;
+	uint32_t route_interface;
+	uint64_t route_state;
+	uint64_t route_time;
 };
 
 struct ring_table {

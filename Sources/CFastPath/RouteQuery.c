@@ -23,6 +23,49 @@ struct message {
 	char attributes[4096];
 };
 
+static void listen_for_changes(struct route_query *query)
+{
+	static const int groups[] = {RTNLGRP_LINK,	  RTNLGRP_NEIGH,     RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV4_ROUTE,
+				     RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV6_ROUTE,  RTNLGRP_IPV6_RULE};
+	int descriptor = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
+
+	struct sockaddr_nl own = {.nl_family = AF_NETLINK};
+
+	if (descriptor < 0)
+		return;
+	// Without a port of its own the kernel takes it for itself and tells it nothing.
+	if (bind(descriptor, (struct sockaddr *)&own, sizeof(own))) {
+		close(descriptor);
+		return;
+	}
+	for (size_t index = 0; index < sizeof(groups) / sizeof(*groups); index++) {
+		if (setsockopt(descriptor, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &groups[index], sizeof(*groups))) {
+			close(descriptor);
+			return;
+		}
+	}
+	query->changes = descriptor;
+	query->state = 1;
+}
+
+void route_query_note_changes(struct route_query *query)
+{
+	char bytes[64]; // that something changed is enough; so is ENOBUFS
+
+	while (query->changes) {
+		ssize_t result = recv(query->changes, bytes, sizeof(bytes), MSG_DONTWAIT);
+		if (result < 0 && errno == EAGAIN)
+			return;
+		if (result >= 0 || errno == ENOBUFS) {
+			query->state++;
+		} else if (errno != EINTR) {
+			close(query->changes);
+			query->changes = 0;
+			query->state = 0;
+		}
+	}
+}
+
 int route_query_open(struct route_query *query)
 {
 	memset(query, 0, sizeof(*query));
@@ -35,6 +78,7 @@ int route_query_open(struct route_query *query)
 		close(query->netlink);
 		return error;
 	}
+	listen_for_changes(query);
 	return 0;
 }
 
@@ -42,6 +86,8 @@ void route_query_close(struct route_query *query)
 {
 	close(query->netlink);
 	close(query->control);
+	if (query->changes)
+		close(query->changes);
 }
 
 static void add(struct message *message, uint16_t type, const void *value, uint16_t byte_count)

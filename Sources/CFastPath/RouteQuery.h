@@ -8,11 +8,17 @@
 struct route_query {
 	int netlink; // rtnetlink
 	int control; // for what only ioctl tells
+	/// Readable when routes, neighbours, rules, addresses or links changed; 0 where the kernel does not tell.
+	int changes;
+	/// Grows with each change noted; 0: changes are not told, so nothing may be remembered for long.
+	uint64_t state;
 	uint32_t sequence;
 };
 
 int route_query_open(struct route_query *query);
 void route_query_close(struct route_query *query);
+/// Notes what changed since last asked; for when `changes` is readable.
+void route_query_note_changes(struct route_query *query);
 
 /// A UDP packet from one of our addresses; addresses are sixteen bytes, IPv4 as ::ffff:a.b.c.d, ports in network order.
 struct route_packet {

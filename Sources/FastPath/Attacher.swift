@@ -37,7 +37,7 @@ struct Attacher {
     private(set) var holds: [Hold] = []
     private let ingress: FastPath.Ingress
 
-    /// `ours`: interfaces whose classic filter is in use.
+    /// `ours`: interfaces whose classic filter is in use, the program's or the rings'.
     init(
         _ interfaces: [FastPathInterface], ingress: FastPath.Ingress, ours: Set<UInt32> = []
     ) throws(FastPathError) {
@@ -49,7 +49,10 @@ struct Attacher {
                 throw FastPathError(call: "if_nametoindex", object: interface.name, code: result)
             }
             // Whatever mode follows, a filter left by a process that was killed must not stand in the way.
-            if !ours.contains(facts.index) { _ = relay_clsact_detach(facts.index) }
+            if !ours.contains(facts.index) {
+                _ = relay_clsact_detach(facts.index)
+                ring_relay_forget(facts.index)
+            }
             let candidate = Candidate(interface: interface, facts: facts)
             switch interface.mode {
             case .off: note(interface.name, .none, "switched off by the configuration")

@@ -81,7 +81,7 @@ extension FastPath {
             for candidate in attacher.candidates { try addRing(candidate) }
         }
         guard let ring else { return .unsupported(.notAttached) }
-        let result = try ring.apply(flow, generation: nextGeneration())
+        let result = try ring.apply(flow, generation: nextGeneration(), tap: taps[flow.local])
         guard result == .applied else { return result }
         served[flow.local]?.engines.insert(.ring)
         if served[flow.local]?.isFiltered == false {
@@ -155,7 +155,7 @@ extension FastPath {
     package func reconfigure(_ interfaces: [FastPathInterface]) throws(FastPathError) {
         guard interfaces != configured || attachments.isEmpty else { return }
         let filters = holds.compactMap { if case .filter(let index) = $0 { index } else { nil } }
-        var attacher = try Attacher(interfaces, ingress: ingress, ours: Set(filters))
+        var attacher = try Attacher(interfaces, ingress: ingress, ours: Set(filters + (ring?.interfaces ?? [])))
         let rows = attacher.rows
         guard rows.count <= Limits.interfaceCountMax else {
             throw FastPathError(
@@ -173,7 +173,11 @@ extension FastPath {
         addRings(&attacher, &attached)
         release(holds)
         holds = []
-        if let program { attacher.attach(program) }
+        if let program {
+            // One of the two relays a packet: rings that stay make room at the ingress first.
+            for candidate in attacher.candidates { try place(candidate, isAlone: false) }
+            attacher.attach(program)
+        }
         holds = attacher.takeHolds()
         addRings(&attacher, &attached)  // where the program could not be attached
         self.attacher = attacher
@@ -188,6 +192,19 @@ extension FastPath {
             for local in served.keys { leaveProgram(local) }
         }
         leaveRings()
+        for candidate in attacher.ringCandidates.map(\.candidate) where !hasProgram(candidate) {
+            // Rings behind the ingress do the same work, at a higher price.
+            try? place(candidate, isAlone: true)
+        }
+    }
+
+    private func hasProgram(_ candidate: Attacher.Candidate) -> Bool {
+        attachments.contains { $0.interface == candidate.interface.name && ($0.mode == .xdp || $0.mode == .tc) }
+    }
+
+    private func place(_ candidate: Attacher.Candidate, isAlone: Bool) throws(FastPathError) {
+        try ring?.move(
+            candidate.facts.index, name: candidate.interface.name, ports: guardedRanges, isAlone: isAlone)
     }
 
     /// False where a ring has an interface without Ethernet, to which the program cannot send: rings relay on all
@@ -225,7 +242,8 @@ extension FastPath {
         }
         guard !attached.isEmpty, let ring else { return }
         for flow in served.values.map(\.flow) {
-            guard case .applied? = try? ring.apply(flow, generation: nextGeneration()) else { continue }
+            guard case .applied? = try? ring.apply(flow, generation: nextGeneration(), tap: taps[flow.local])
+            else { continue }
             served[flow.local]?.engines.insert(.ring)
         }
         renewFilters()
@@ -244,11 +262,14 @@ extension FastPath {
             let ring = try RingEngine(flowCountMax: flowCountMax)
             self.ring = ring
             sockets?.watch(ring.descriptor)
+            if !taps.isEmpty { _ = try openTapBuffer() }
         }
         guard let ring, let attacher else { return }
         ring.setRows(attacher.ringRows)
         guard !ring.interfaces.contains(candidate.facts.index) else { return }
-        try ring.add(candidate.facts.index, name: candidate.interface.name, ports: guardedRanges)
+        try ring.add(
+            candidate.facts.index, name: candidate.interface.name, ports: guardedRanges,
+            isAlone: !hasProgram(candidate), isIdle: served.isEmpty)
         renewFilters()
     }
 
@@ -276,7 +297,10 @@ extension FastPath {
         for (name, outcomes) in ring?.totals() ?? [:] where outcomes != FastPathOutcomes() {
             retired[name, default: .init()] += outcomes
         }
-        if ring != nil { sockets?.watch(nil) }
+        if let ring {
+            sockets?.watch(nil)
+            retiredTaps += ring.tapCounters
+        }
         ring = nil
     }
 

@@ -62,8 +62,10 @@ package final class FastPath {
     /// Flows that gave way to an emergency call's since this was last emptied: sockets relay them from now on.
     package var evictions: [FlowEviction] = []
     var taps: [TransportAddress: MediaTap] = [:]
-    /// nil until one is wanted.
+    /// The program's; nil until one is wanted.
     var tapBuffer: TapBuffer?
+    /// Of buffers that rings had.
+    var retiredTaps = TapCounters()
 
     /// How TC ingress is reached.
     package enum Ingress: Sendable {

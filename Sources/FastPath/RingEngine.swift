@@ -19,7 +19,39 @@ final class RingEngine {
         self.relay = relay
     }
 
-    deinit { ring_relay_destroy(relay) }
+    deinit {
+        ring_relay_destroy(relay)
+        if let tapBuffer { close(tapBuffer.descriptor) }
+    }
+
+    /// Where the copies of tapped flows go, if anybody wanted one yet.
+    private(set) var tapBuffer: TapBuffer?
+
+    /// Makes it, of about so many bytes, unless there is one.
+    func openTapBuffer(byteCount: Int, generation: UInt32) throws(FastPathError) {
+        guard tapBuffer == nil else { return }
+        var size = 4096  // as relay_tap_writer_open rounds
+        while size * 2 <= min(byteCount, 1 << 30) { size *= 2 }
+        let descriptor = ring_relay_open_taps(relay, UInt32(size), generation)
+        guard descriptor >= 0 else {
+            throw FastPathError(call: "memfd_create", object: "tap ring of \(size) bytes", code: descriptor)
+        }
+        tapBuffer = TapBuffer(descriptor: descriptor, byteCount: size)
+    }
+
+    func closeTapBuffer() {
+        guard let buffer = tapBuffer else { return }
+        ring_relay_close_taps(relay)
+        close(buffer.descriptor)
+        tapBuffer = nil
+    }
+
+    /// Of the buffer there is.
+    var tapCounters: relay_tap_counters {
+        var counters = relay_tap_counters()
+        ring_relay_tap_counters(relay, &counters)
+        return counters
+    }
 
     private static func error(_ call: UnsafePointer<CChar>?, _ object: String, _ code: CInt) -> FastPathError {
         let hint = code == -EPERM ? "CAP_NET_RAW is needed" : ""
@@ -40,14 +72,31 @@ final class RingEngine {
             vlan: facts.is_ethernet ? 0 : UInt16(RING_RELAY_NO_LINK_HEADER), zero: 0)
     }
 
-    /// Nothing happens where there is a ring already.
-    func add(_ interface: UInt32, name: String, ports: [relay_guarded_range]) throws(FastPathError) {
+    /// Nothing happens where there is a ring already. `isAlone`: no program sits at the interface's TC ingress, so the
+    /// rings may lie before it and keep what they take from going up the stack. `isIdle`: there is no media to disturb.
+    func add(
+        _ interface: UInt32, name: String, ports: [relay_guarded_range], isAlone: Bool, isIdle: Bool
+    ) throws(FastPathError) {
         guard !interfaces.contains(interface) else { return }
         var table = relay_guarded_table(ports)
         var call: UnsafePointer<CChar>?
-        let result = ring_relay_add(relay, interface, &table, &call)
+        let result = ring_relay_add(relay, interface, Self.place(isAlone), isIdle, &table, &call)
         guard result == 0 else { throw Self.error(call, name, result) }
         interfaces.append(interface)
+    }
+
+    /// A program comes to the interface's TC ingress, or is gone from it. Where new rings cannot be had the old ones
+    /// remain.
+    func move(_ interface: UInt32, name: String, ports: [relay_guarded_range], isAlone: Bool) throws(FastPathError) {
+        guard interfaces.contains(interface) else { return }
+        var table = relay_guarded_table(ports)
+        var call: UnsafePointer<CChar>?
+        let result = ring_relay_move(relay, interface, Self.place(isAlone), &table, &call)
+        guard result == 0 else { throw Self.error(call, name, result) }
+    }
+
+    private static func place(_ isAlone: Bool) -> ring_relay_place {
+        isAlone ? RING_RELAY_BEFORE_INGRESS : RING_RELAY_BEHIND_INGRESS
     }
 
     /// Relays what waits there, then closes the ring.
@@ -65,10 +114,14 @@ final class RingEngine {
     /// Why rings cannot relay a flow; nil when they can.
     static func obstacle(to flow: MediaFlow) -> FastPathResult.Reason? { relay_flow.obstacle(to: flow) }
 
-    func apply(_ flow: MediaFlow, generation: UInt32) throws(FastPathError) -> FastPathResult {
+    func apply(
+        _ flow: MediaFlow, generation: UInt32, tap: MediaTap? = nil
+    ) throws(FastPathError) -> FastPathResult {
         if let obstacle = Self.obstacle(to: flow) { return .unsupported(obstacle) }
         var key = relay_flow_key(flow.local)
         var value = relay_flow(flow, counterIndex: 0, generation: generation)
+        value.tap = tap?.id ?? 0
+        value.tap_direction = tap?.direction ?? 0
         let result = ring_relay_update(relay, &key, &value)
         if result == -ENOSPC { return .unsupported(.tableFull) }
         if result < 0 { throw FastPathError(call: "ring_relay_update", object: "\(flow.local)", code: result) }

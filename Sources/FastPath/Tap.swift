@@ -28,6 +28,11 @@ package struct TapBuffer: Sendable {
 package struct TapCounters: Hashable, Sendable {
     package var copied: UInt64 = 0
     package var lost: UInt64 = 0
+
+    static func += (sum: inout Self, share: relay_tap_counters) {
+        sum.copied &+= share.copied
+        sum.lost &+= share.lost
+    }
 }
 
 /// One relayed packet as it arrived.
@@ -81,14 +86,23 @@ extension FastPath {
     /// A megabyte holds a second of 80 G.711 streams.
     package static let tapBufferByteCountDefault = 1 << 20
 
-    /// Makes the ring unless there is one, and returns it. Memory is spent from now on until `closeTapBuffer`.
+    /// Where the copies go: one buffer for each engine in use, the program's first. Each has its own reader. Another may
+    /// come with `reconfigure`, or with a flow that another engine takes; there is none before a tap is wanted.
+    package var tapBuffers: [TapBuffer] { [tapBuffer, ring?.tapBuffer].compactMap { $0 } }
+
+    /// Makes a buffer for each engine that has none, and returns the first of them all. Memory is spent from now on
+    /// until `closeTapBuffer`.
     ///
     /// `byteCount` is rounded down to an equal share of so many records for each CPU; nil when no interface is attached.
     package func openTapBuffer(
         byteCount: Int = tapBufferByteCountDefault
     ) throws(FastPathError) -> TapBuffer? {
-        if let tapBuffer { return tapBuffer }
-        guard let program, isAttached else { return nil }
+        if tapBuffer == nil, let program, isAttached { try openTapBuffer(of: program, byteCount: byteCount) }
+        try ring?.openTapBuffer(byteCount: byteCount, generation: nextGeneration())
+        return tapBuffers.first
+    }
+
+    private func openTapBuffer(of program: RelayProgram, byteCount: Int) throws(FastPathError) {
         var shape = relay_tap_shape()
         let descriptor = relay_tap_ring_create(UInt32(clamping: min(byteCount, 1 << 30)), nextGeneration(), &shape)
         guard descriptor >= 0 else {
@@ -100,39 +114,40 @@ extension FastPath {
             close(descriptor)
             throw error
         }
-        let buffer = TapBuffer(descriptor: descriptor, byteCount: Int(relay_tap_ring_byte_count(&shape)))
-        tapBuffer = buffer
-        return buffer
+        tapBuffer = TapBuffer(descriptor: descriptor, byteCount: Int(relay_tap_ring_byte_count(&shape)))
     }
 
-    /// Ends all taps and gives the ring's memory back, as soon as its reader has closed it, too.
+    /// Ends all taps and gives the buffers' memory back, as soon as their readers have closed them, too.
     package func closeTapBuffer() {
         for local in Array(taps.keys) { try? setTap(nil, on: local) }
+        if let counters = ring?.tapCounters { retiredTaps += counters }
+        ring?.closeTapBuffer()
         guard let buffer = tapBuffer else { return }
         program?.clearTapRing()
         close(buffer.descriptor)
         tapBuffer = nil
     }
 
-    /// From now on each packet the kernel relays from this address is copied to the ring, or no more (nil). Holds
+    /// From now on each packet an engine relays from this address is copied to its buffer, or no more (nil). Holds
     /// for the flow there is and for every later one at this address, until it is taken back; one tap per address.
     ///
-    /// Only what the kernel relays is copied: a packet that goes through a socket (the first of a flow, an unusual one, a
+    /// Only what an engine relays is copied: a packet that goes through a socket (the first of a flow, an unusual one, a
     /// flow the table has no room for) is whoever relays it to deliver. The relay waits for no reader: what finds the ring
     /// full is relayed, not copied, and counted in `tapCounters`.
     package func setTap(_ tap: MediaTap?, on local: TransportAddress) throws(FastPathError) {
         if tap != nil { _ = try openTapBuffer() }
         taps[local] = tap
+        if let entry = served[local], entry.engines.contains(.ring) {
+            _ = try ring?.apply(entry.flow, generation: nextGeneration(), tap: tap)
+        }
         guard let program, let entry = program.flow(relay_flow_key(local)) else { return }
         try program.update(relay_flow_key(local), tapped(entry, local))
     }
 
-    /// Copies made and lost since the program was loaded.
+    /// Copies made and lost since the fast path began.
     package var tapCounters: TapCounters {
-        (program?.tapCounters ?? []).reduce(into: TapCounters()) { sum, share in
-            sum.copied &+= share.copied
-            sum.lost &+= share.lost
-        }
+        let current = (program?.tapCounters ?? []) + [ring?.tapCounters ?? relay_tap_counters()]
+        return current.reduce(into: retiredTaps) { $0 += $1 }
     }
 
     /// The entry with the tap that is wanted for its address, if any.

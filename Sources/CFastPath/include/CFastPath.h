@@ -14,6 +14,7 @@
 #include "RingRelay.h"
 #include "ShieldTable.h"
 #include "TapRing.h"
+#include "TapWriter.h"
 
 struct relay_slots;
 

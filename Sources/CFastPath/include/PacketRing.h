@@ -73,6 +73,8 @@ struct packet_ring_frame {
 	uint16_t vlan_control;
 	uint16_t vlan_ether_type;
 	uint16_t segment_byte_count;
+	/// EtherType of what follows link header and tag, in network order.
+	uint16_t protocol;
 	/// PACKET_HOST, PACKET_BROADCAST … (linux/if_packet.h).
 	uint8_t packet_type;
 };

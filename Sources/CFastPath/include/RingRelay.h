@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "FlowTable.h"
+#include "TapRecord.h"
 
 /// What does not fit is left to the sockets: one datagram above it is in fragments on Ethernet, or on a jumbo network.
 #define RING_RELAY_IPV4_BYTE_COUNT_MAX 1500
@@ -25,6 +26,15 @@
 
 struct ring_relay;
 
+/// Where on a packet's way the rings of an interface lie.
+enum ring_relay_place {
+	/// Behind TC ingress: they see what a program there lets up.
+	RING_RELAY_BEHIND_INGRESS,
+	/// Before it: what they take need not go up the stack, and where the kernel can (CAP_NET_ADMIN, cls_bpf) a filter at
+	/// TC ingress drops it there.
+	RING_RELAY_BEFORE_INGRESS,
+};
+
 /// A relay without an interface. On failure `*call` names the step (static storage).
 int ring_relay_create(uint32_t flow_count_max, struct ring_relay **relay, const char **call);
 /// Ends threads and rings.
@@ -34,9 +44,16 @@ void ring_relay_destroy(struct ring_relay *relay);
 void ring_relay_set_interfaces(struct ring_relay *relay, const struct relay_interface_table *table);
 
 /// Packets arriving at this interface are relayed from now on, those to these ports only; without a range, to any. At
-/// most RELAY_INTERFACE_COUNT_MAX; -EEXIST if it is there already.
-int ring_relay_add(struct ring_relay *relay, uint32_t interface_index, const struct relay_guarded_table *ports,
-		   const char **call);
+/// most RELAY_INTERFACE_COUNT_MAX; -EEXIST if it is there already. `is_idle`: no media now, so what takes a moment of the
+/// interface's transmission (the place of filters at TC ingress) may be done; else it is used only if it is there.
+int ring_relay_add(struct ring_relay *relay, uint32_t interface_index, enum ring_relay_place place, bool is_idle,
+		   const struct relay_guarded_table *ports, const char **call);
+/// Moves the rings of an interface under the packets: each is seen by the old or the new ones, but perhaps one that
+/// passes in the very moment. -ENOENT without rings there.
+int ring_relay_move(struct ring_relay *relay, uint32_t interface_index, enum ring_relay_place place,
+		    const struct relay_guarded_table *ports, const char **call);
+/// Removes what a process that was killed left at the TC ingress of this interface. Not while there are rings.
+void ring_relay_forget(uint32_t interface_index);
 /// Relays what waits there, then ends the ring and its thread; what it counted stays counted.
 void ring_relay_drop(struct ring_relay *relay, uint32_t interface_index);
 /// The ports of all interfaces, from now on.
@@ -52,6 +69,13 @@ int ring_relay_remove(struct ring_relay *relay, const struct relay_flow_key *key
 int ring_relay_counters(struct ring_relay *relay, const struct relay_flow_key *key,
 			struct relay_flow_counters *counters, struct relay_quality *quality);
 void ring_relay_totals(struct ring_relay *relay, uint32_t slot, struct relay_totals *totals);
+
+/// From now on packets of flows with a tap are copied, as they arrived, into a ring of so many bytes (relay_tap_writer_open).
+/// Returns the reader's descriptor, which belongs to the caller.
+int ring_relay_open_taps(struct ring_relay *relay, uint32_t byte_count, uint32_t generation);
+void ring_relay_close_taps(struct ring_relay *relay);
+/// Of the ring there is; zeroes without one.
+void ring_relay_tap_counters(struct ring_relay *relay, struct relay_tap_counters *counters);
 
 struct ring_relay_losses {
 	uint64_t ring_full; // frames the kernel had no slot for
