@@ -15,7 +15,7 @@ import SignallingFormats
 /// never called while it runs: what happens during an output (a refused connection, counters read back) is handed
 /// in as a new input, and the outermost `drain` works until nothing is left.
 package final class Daemon {
-    private enum Limits {
+    enum Limits {
         /// How long hung-up calls may take to say goodbye at shutdown.
         static let farewell = Duration.seconds(4)
         static let descriptorCount: UInt64 = 65_536  // four media sockets a call and the rest
@@ -25,38 +25,38 @@ package final class Daemon {
         static let lockedBytes: UInt64 = 256 << 20  // what BPF maps count as on kernels before 5.11
     }
 
-    private let options: DaemonOptions
-    private let log: StandardErrorLog
-    private let loop: EventLoop
-    private let started: MonotonicTime
-    private var configuration: BoxConfiguration
-    private var configurationLoaded: WallClockTime
-    private var engine: CallEngine
-    private var transports: SignallingTransports
-    private let sockets: MediaSockets
-    private let flows: MediaFlows
-    private let fastPath: FastPath?
-    private let fastPathError: String?
-    private let shield: ShieldSupervisor
-    private let emergencies: EmergencySupervisor
-    private let leases: CallbackLeaseKeeper
-    private let testMode: TestModeSupervisor
-    private let notifications: NotificationSupervisor
-    private let announcements: AnnouncementDesk
-    private let speech: Speech
-    private let emergencyRecords: EmergencyRecordKeeper
-    private let pager: MulticastPager
-    private let playouts: PlayoutSender
-    private let announcementCommands: AnnouncementCommands
-    private let emergencyProver: EmergencyProver
-    private let bindingFile: BindingFile
-    private var bindingsWritten: UInt64 = 0
-    private var bindingsFailed = false
-    private let service = ServiceNotification()
-    private var signals: SignalSource?
-    private var control: ControlServer?
-    private var isDraining = false
-    private var isStopping = false
+    let options: DaemonOptions
+    let log: StandardErrorLog
+    let loop: EventLoop
+    let started: MonotonicTime
+    var configuration: BoxConfiguration
+    var configurationLoaded: WallClockTime
+    var engine: CallEngine
+    var transports: SignallingTransports
+    let sockets: MediaSockets
+    let flows: MediaFlows
+    let fastPath: FastPath?
+    let fastPathError: String?
+    let shield: ShieldSupervisor
+    let emergencies: EmergencySupervisor
+    let leases: CallbackLeaseKeeper
+    let testMode: TestModeSupervisor
+    let notifications: NotificationSupervisor
+    let announcements: AnnouncementDesk
+    let speech: Speech
+    let emergencyRecords: EmergencyRecordKeeper
+    let pager: MulticastPager
+    let playouts: PlayoutSender
+    let announcementCommands: AnnouncementCommands
+    let emergencyProver: EmergencyProver
+    let bindingFile: BindingFile
+    var bindingsWritten: UInt64 = 0
+    var bindingsFailed = false
+    let service = ServiceNotification()
+    var signals: SignalSource?
+    var control: ControlServer?
+    var isDraining = false
+    var isStopping = false
 
     /// Runs until SIGTERM or SIGINT; returns the exit status (sysexits.h).
     package static func run(_ options: DaemonOptions) -> Int32 {
@@ -129,72 +129,6 @@ package final class Daemon {
             at: Clock.monotonic)
     }
 
-    /// Without the kernel's help calls still work: the sockets relay.
-    private static func openFastPath(_ configuration: BoxConfiguration, _ log: StandardErrorLog) -> (FastPath?, String?)
-    {
-        do throws(FastPathError) {
-            let fastPath = try FastPath(
-                interfaces: interfaces(of: configuration), flowCountMax: configuration.calls.mediaFlowCountMax)
-            tellAttachments(of: fastPath, log)
-            guardMediaPorts(of: configuration, fastPath, log)
-            return (fastPath, nil)
-        } catch {
-            log.write(.warning, "the kernel relays no media, sockets do: \(error)")
-            return (nil, "\(error)")
-        }
-    }
-
-    private static func interfaces(of configuration: BoxConfiguration) -> [FastPathInterface] {
-        var interfaces: [FastPathInterface] = []
-        for realm in configuration.realms where !interfaces.contains(where: { $0.name == realm.interface }) {
-            let mode = FastPathInterface.Mode(rawValue: realm.datapath.rawValue) ?? .auto
-            interfaces.append(FastPathInterface(name: realm.interface, mode: mode))
-        }
-        return interfaces
-    }
-
-    private static func tellAttachments(of fastPath: FastPath, _ log: StandardErrorLog) {
-        for attachment in fastPath.attachments {
-            log.write(
-                attachment.mode == .none ? .warning : .notice,
-                "datapath of \(attachment.interface): \(attachment.mode.rawValue), \(attachment.reason)")
-        }
-    }
-
-    /// Another datapath under live calls: each flow moves to the engine its interface has now.
-    private func changeDatapath(to new: BoxConfiguration) {
-        let interfaces = Self.interfaces(of: new)
-        guard let fastPath, interfaces != Self.interfaces(of: configuration) else { return }
-        do throws(FastPathError) {
-            try fastPath.reconfigure(interfaces)
-            Self.tellAttachments(of: fastPath, log)
-            Self.guardMediaPorts(of: new, fastPath, log)
-        } catch {
-            log.write(.warning, "the datapath stays as it was: \(error)")
-        }
-        for (local, isInKernel) in flows.applyAgain() {
-            deliver(.flowApplied(local: local, inKernel: isInKernel))
-        }
-    }
-
-    /// Media to a port no call uses ends in silence, where the kernel's help is wanted.
-    private static func guardMediaPorts(
-        of configuration: BoxConfiguration, _ fastPath: FastPath, _ log: StandardErrorLog
-    ) {
-        let ranges = configuration.realms.filter { $0.datapath != .off }.map {
-            (address: $0.address, ports: $0.mediaPorts)
-        }
-        guard !ranges.isEmpty else { return }
-        let consequence = "closed media ports answer ICMP port unreachable"
-        do throws(FastPathError) {
-            if case .unsupported(let reason) = try fastPath.guardPorts(ranges) {
-                log.write(.warning, "\(consequence): \(reason.rawValue)")
-            }
-        } catch {
-            log.write(.warning, "\(consequence): \(error)")
-        }
-    }
-
     // MARK: Running
 
     private func run() throws(SystemCallError) {
@@ -263,7 +197,7 @@ package final class Daemon {
         log.write(.notice, "cressetd stopped")
     }
 
-    private func openSignalling() throws(SystemCallError) {
+    func openSignalling() throws(SystemCallError) {
         transports.trafficClass = configuration.qos.signalling
         transports.admits = { [unowned self] source, realm in shield.admits(source, in: realm) }
         transports.onMessage = { [unowned self] message, path in
@@ -288,7 +222,7 @@ package final class Daemon {
     }
 
     /// As `signalling.receive` says. What cannot be read from a ring is read from the socket: SIP comes in either way.
-    private func chooseReception() {
+    func chooseReception() {
         let usesRing = configuration.signalling.receive == .ring
         for realm in configuration.realms where realm.transports.contains(.udp) {
             do throws(RingReception.Failure) {
@@ -306,19 +240,19 @@ package final class Daemon {
         }
     }
 
-    private func deliver(_ input: CallEngine.Input) {
+    func deliver(_ input: CallEngine.Input) {
         engine.handle(input, at: Clock.monotonic)
         drain()
     }
 
-    private func drain() {
+    func drain() {
         guard !isDraining else { return }
         isDraining = true
         defer { isDraining = false }
         while let output = engine.nextOutput() { perform(output) }
     }
 
-    private func perform(_ output: CallEngine.Output) {
+    func perform(_ output: CallEngine.Output) {
         switch output {
         case .transmit(let bytes, let path): transports.transmit(bytes, to: path)
         case .closeConnection(let path): transports.close(path)
@@ -353,219 +287,9 @@ package final class Daemon {
         }
     }
 
-    private func feedWatchdog() {
+    func feedWatchdog() {
         guard let interval = service.watchdogInterval else { return }
         service.notify(.watchdog)
         loop.schedule(at: Clock.monotonic + interval / 2) { [unowned self] in feedWatchdog() }
-    }
-
-    // MARK: Registrations over a restart
-
-    private func restoreBindings() {
-        do throws(SystemCallError) {
-            let bindings = try bindingFile.read(at: Clock.wall)
-            engine.restoreBindings(bindings, at: Clock.monotonic)
-            if !bindings.isEmpty { log.write(.notice, "\(bindings.count) registrations taken over from the last run") }
-        } catch {
-            log.write(.warning, "registrations of the last run are lost, phones will register again: \(error)")
-        }
-        bindingsWritten = engine.bindingsVersion
-        saveBindingsLater()
-    }
-
-    private func saveBindingsLater() {
-        loop.schedule(at: Clock.monotonic + Limits.bindingInterval) { [unowned self] in
-            engine.setWallTime(Clock.wall, at: Clock.monotonic)
-            saveBindings()
-            saveBindingsLater()
-        }
-    }
-
-    private func saveBindings() {
-        let version = engine.bindingsVersion
-        guard version != bindingsWritten else { return }
-        do throws(SystemCallError) {
-            try bindingFile.write(engine.exportBindings(at: Clock.monotonic), at: Clock.wall)
-            bindingsWritten = version
-            if bindingsFailed { log.write(.notice, "registrations can be written down again") }
-            bindingsFailed = false
-        } catch {
-            // Tried again next time; said once.
-            if !bindingsFailed { log.write(.error, "registrations cannot be written down: \(error)") }
-            bindingsFailed = true
-        }
-    }
-
-    // MARK: Reload and stop
-
-    /// SIGHUP: all or nothing, and live calls stay up either way.
-    private func reload() {
-        service.notify(.reloading)
-        defer { service.notify(.ready) }
-        let outcome = BoxConfiguration.load(directory: options.configurationDirectory)
-        log.write(outcome.issues)
-        guard let new = outcome.configuration else {
-            log.write(
-                .error,
-                "configuration not changed: \(options.configurationDirectory) has \(outcome.errors.count) error(s)")
-            return
-        }
-        let signs = TestModeSupervisor.signs(configuration: options.configurationDirectory)
-        if let refusal = TestModeSupervisor.refusal(new.system, signs: signs) {
-            return log.write(.error, "configuration not changed: \(refusal)")
-        }
-        if signs != engine.testMode.signs {
-            engine.setTestModeSigns(signs)
-            testMode.tell(signs)
-            if signs.isEmpty { log.write(.notice, "test mode is over: 911 is placed again") }
-        }
-        let changes = new.difference(from: configuration)
-        for change in changes { log.write(.notice, "configuration: \(change)") }
-        log.level = .init(new.log.level)
-        for realm in new.realms {
-            // The engine knows nothing of interfaces, so it cannot say this.
-            guard let old = configuration.realm(named: realm.name),
-                old.interface != realm.interface
-            else { continue }
-            log.write(.warning, "realms.\(realm.name) changed: takes effect after a restart of cressetd")
-        }
-        if transports.trafficClass != new.qos.signalling { transports.trafficClass = new.qos.signalling }
-        playouts.trafficClass = new.qos.media
-        pager.trafficClass = new.qos.media
-        if new.calls.mediaFlowCountMax > configuration.calls.mediaFlowCountMax {
-            log.write(.warning, "calls.maximum: the kernel's flow table grows with a restart of cressetd only")
-        }
-        changeDatapath(to: new)
-        engine.reconfigure(CallEngineSettings(new), at: Clock.monotonic)
-        let receptionChanged = configuration.signalling != new.signalling
-        shield.reconfigure(new)
-        notifications.reconfigure(new)
-        emergencyProver.reconfigure(new)
-        configuration = new
-        if receptionChanged { chooseReception() }
-        configurationLoaded = Clock.wall
-        drain()
-        log.write(.notice, changes.isEmpty ? "configuration read again, nothing changed" : "configuration applied")
-    }
-
-    /// SIGTERM: hang up, unregister, wait a moment for the answers; a second signal does not wait.
-    private func stop() {
-        guard !isStopping else {
-            loop.stop()
-            return
-        }
-        isStopping = true
-        service.notify(.stopping)
-        log.write(.notice, "stopping: ending \(engine.status(at: Clock.monotonic).activeCalls) call(s)")
-        engine.shutdown(at: Clock.monotonic)
-        drain()
-        loop.schedule(at: Clock.monotonic + Limits.farewell) { [unowned self] in loop.stop() }
-        waitForFarewells()
-    }
-
-    private func waitForFarewells() {
-        if engine.calls(at: Clock.monotonic).isEmpty {
-            loop.stop()
-        } else {
-            loop.schedule(at: Clock.monotonic + .milliseconds(50)) { [unowned self] in waitForFarewells() }
-        }
-    }
-
-    // MARK: Control socket
-
-    private func answer(_ request: JSONValue, by peer: ControlServer.Peer) -> JSONValue {
-        let now = Clock.monotonic
-        switch request["command"]?.stringValue {
-        case "status": return ["ok": true, "result": StatusAnswer.status(engine.status(at: now), box(at: now))]
-        case "calls":
-            engine.refreshMediaCounters(at: now)
-            drain()
-            let calls = engine.calls(at: now)
-            guard let wanted = request["id"]?.stringValue else {
-                return ["ok": true, "result": StatusAnswer.calls(calls, at: now, path: path)]
-            }
-            guard let call = calls.first(where: { "\($0.id)" == wanted }) else {
-                return ["ok": false, "error": .string("there is no call \(wanted); `cresset calls` lists them")]
-            }
-            return ["ok": true, "result": StatusAnswer.calls([call], at: now, path: path)]
-        case "elins":
-            return [
-                "ok": true,
-                "result": CallbackLeaseAnswer.list(engine.callbackLeases, engine.settings.emergency, at: now),
-            ]
-        case "test-mode": return testMode.answer(request, by: peer.user, configuration.system)
-        case "emergency-notices": return notifications.notices
-        case "emergency-acknowledge": return notifications.acknowledge(request, by: peer.user)
-        case "announce", "page": return announcementCommands.answer(request)
-        case "emergency-prove": return emergencyProver.answer(request, by: peer.user)
-        case "shield": return shield.answer(request, by: peer.user)
-        case let command?: return ["ok": false, "error": .string("unknown command “\(command)”")]
-        case nil: return ["ok": false, "error": "the request has no command"]
-        }
-    }
-
-    /// Which way packets at one of our media addresses go.
-    private func path(of local: TransportAddress) -> String {
-        playouts.way(of: local)?.rawValue ?? flows.path(of: local)
-    }
-
-    private func box(at now: MonotonicTime) -> StatusAnswer.Box {
-        let totals = flows.totals
-        let attachments = fastPath?.attachments ?? []
-        return StatusAnswer.Box(
-            name: configuration.system.name,
-            alarms: [testMode.notice, leases.alarm, notifications.alarm].compactMap { $0 } + emergencyRecords.alarms
-                + emergencyProver.alarms,
-            testMode: engine.testMode.reason(at: now),
-            testModeLeft: testMode.left,
-            beacon: notifications.beacon,
-            uptime: now - started,
-            configurationDirectory: options.configurationDirectory,
-            configurationLoaded: configurationLoaded,
-            datapath: configuration.realms.map { realm in
-                let attachment = attachments.first { $0.interface == realm.interface }
-                return (
-                    realm.name, realm.interface, attachment?.mode.rawValue ?? "none",
-                    attachment?.reason ?? fastPathError ?? "switched off"
-                )
-            },
-            flowsInKernel: flows.kernelCount,
-            flowsInUserSpace: flows.userSpaceCount,
-            received: totals.sorted { $0.key < $1.key }.map { ($0.key, $0.value) },
-            packetsBySocket: sockets.packetsForwarded,
-            playedByRing: playouts.packetsByRing, playedBySocket: playouts.packetsBySocket,
-            pages: pager.ways.map { ("\($0.group)", $0.way.rawValue) },
-            voice: speech.voice.rawValue,
-            residentBytes: try? ProcessResources.residentBytes(),
-            openDescriptors: try? ProcessResources.openDescriptorCount(),
-            counters: transports.counters + shield.counters + emergencyRecords.counters + [
-                ("media-send-failures", sockets.sendFailures), ("flow-refusals", flows.refusals),
-                ("flow-evictions", flows.evictionCount),
-                ("media-marking-failures", sockets.markingFailures),
-                ("media-filter-failures", sockets.filterFailures),
-                ("ring-lost", fastPath?.ringLosses.ringFull ?? 0),
-                ("ring-passed-lost", fastPath?.ringLosses.passed ?? 0),
-            ])
-    }
-}
-
-extension StandardErrorLog.Level {
-    fileprivate init(_ level: LogConfiguration.Level) {
-        self =
-            switch level {
-            case .error: .error
-            case .warning: .warning
-            case .notice: .notice
-            case .info: .info
-            case .debug: .debug
-            }
-    }
-}
-
-extension StandardErrorLog {
-    fileprivate func write(_ issues: [ConfigurationIssue]) {
-        for issue in issues {
-            write(issue.severity == .error ? .error : .warning, "\(issue.place): \(issue.explanation)")
-        }
     }
 }
