@@ -182,6 +182,7 @@ package final class Daemon {
         drain()
         // Reading the configuration and loading the program took memory that is not needed again.
         ProcessResources.returnFreeMemory()
+        ProcessResources.forgetCode()
         defer {
             saveBindings()
             notifications.flush()

@@ -39,6 +39,10 @@ package enum ProcessResources {
         return pages * Int(sysconf(CInt(_SC_PAGESIZE)))
     }
 
+    /// No longer counts code and constants as ours that only the start needed; what is used again comes back page by page
+    /// from the page cache, where all of it stays.
+    package static func forgetCode() { clinux_forget_code() }
+
     /// Gives the kernel back what the allocator holds free, and would otherwise keep for later.
     package static func returnFreeMemory() { malloc_trim(0) }
 

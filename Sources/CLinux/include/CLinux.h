@@ -96,3 +96,6 @@ int clinux_pidfd_open(int process);
 int clinux_collect(int process, int *exit_status, int *signal);
 // Gives up all capabilities, for root also user and groups (65534), and the way back (PR_SET_NO_NEW_PRIVS).
 int clinux_drop_privileges(void);
+
+// Unmaps the code and constants of the program and its libraries; what is used again comes back from the page cache.
+void clinux_forget_code(void);
