@@ -201,6 +201,9 @@ package final class Daemon {
     func openSignalling() throws(SystemCallError) {
         transports.trafficClass = configuration.qos.signalling
         transports.admits = { [unowned self] source, realm in shield.admits(source, in: realm) }
+        transports.hearsEmergencies = { [unowned self] realm in
+            configuration.realm(named: realm.rawValue)?.role == .stations
+        }
         transports.onMessage = { [unowned self] message, path in
             guard shield.inspect(message, from: path) else { return }
             deliver(.received(message, from: path))

@@ -36,6 +36,8 @@ final class SignallingTransports {
 
     /// Whether anything from here is looked at.
     var admits: (IPAddress, RealmID) -> Bool = { _, _ in true }
+    /// Whether phones are there, whose calls for help are read in spite of that.
+    var hearsEmergencies: (RealmID) -> Bool = { _ in false }
     var onMessage: (SIPMessage, TransportPath) -> Void = { _, _ in }
     var onMalformed: (SIPRequest?, TransportPath) -> Void = { _, _ in }
     var onFailure: (TransportPath, String) -> Void = { _, _ in }
@@ -56,6 +58,7 @@ final class SignallingTransports {
     private var lastConnection: UInt64 = 0
     private var receptions: [RealmID: RingReception] = [:]
 
+    private var emergencyReserve = EmergencyReserve()
     private var received: UInt64 = 0
     private var sent: UInt64 = 0
     private var malformed: UInt64 = 0
@@ -142,7 +145,10 @@ final class SignallingTransports {
     // MARK: UDP
 
     private func receiveDatagram(_ bytes: Span<UInt8>, from source: TransportAddress, in realm: RealmID) {
-        guard admits(source.address, realm) else { return }
+        guard
+            admits(source.address, realm)
+                || hearsEmergencies(realm) && emergencyReserve.admits(bytes, at: Clock.monotonic)
+        else { return }
         guard !isKeepalive(bytes) else {
             keepalives += 1
             return

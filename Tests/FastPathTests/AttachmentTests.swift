@@ -190,8 +190,6 @@ struct ProcessTests {
         let ends = Topology.Ends(.v4)
         let phone = try topology.phone.run { try UDPSocket(ends.phone) }
         let carrier = try topology.carrier.run { try UDPSocket(ends.carrier) }
-        let box = try topology.box.run { try UDPSocket(ends.boxLAN) }
-
         let (holder, lines) = try start(sample, in: topology)
         try #require(lines.count == 2 && lines.allSatisfy { $0.contains(" \(sample.mode.rawValue) ") }, "\(lines)")
         try phone.send(Frame.rtp(sequence: 1), to: ends.boxLAN)
@@ -202,6 +200,7 @@ struct ProcessTests {
         #expect(sample.clsact || program != 0)
 
         holder.kill()
+        let box = try topology.box.run { try UDPSocket(ends.boxLAN) }  // the port was the holder's until now
         if !sample.clsact {
             for _ in 0..<200 where namespace_program_exists(program) { usleep(10_000) }
             #expect(!namespace_program_exists(program))
