@@ -23,7 +23,8 @@ package struct ShieldRules: Equatable, Sendable {
         package var usesTCP: Bool
         /// Ports of this address without a socket answer no unknown source: no ICMP, no reset.
         package var isSilent: Bool
-        /// Phones are there: over UDP an INVITE to an emergency number passes, whoever sends it, blocked or not.
+        /// Phones are there: over UDP an INVITE to an emergency number passes, whoever sends it, blocked or not; TCP does
+        /// altogether, for cressetd to hear only that of it.
         package var hearsEmergencies: Bool
 
         package init(

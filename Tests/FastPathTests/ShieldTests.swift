@@ -241,6 +241,13 @@ struct ShieldTests {
                 }
             }
         }
+        // Over TCP cressetd hears a blocked source's call for help, and nothing else; a new connection takes a token.
+        var connection = Self.frame(.v4)
+        connection.source = Self.fresh(.v4)
+        try Self.with(.blocked, of: connection.source.address, bench.fastPath) { () throws in
+            #expect(try Self.run(connection.bytes(tcpFlags: 0x02), hook, bench) == .passed)
+            #expect(try Self.run(connection.bytes(tcpFlags: 0x02), hook, bench) == .dropped, "the bucket is empty")
+        }
         guard hook == Hook.programs.last else { return }
         // A forged flood of them has an end, too.
         var flood = Self.frame(.v4)

@@ -47,6 +47,22 @@ class Phones(EmergencyTest):
         self.addCleanup(self.lab.daemon.text, "shield", "unblock", address)
         self.place_and_measure(address=address)
 
+    def test_blocklist_tcp(self):
+        """source on the blocklist, over TCP"""
+        address = self.lab.phone("2003")
+        self.lab.daemon.text("shield", "block", address)
+        self.addCleanup(self.lab.daemon.text, "shield", "unblock", address)
+        with self.lab.network.phones.entered():
+            other = socket.create_connection((LAN_BOX, 5060), 3, (address, 0))
+        self.addCleanup(other.close)
+        other.settimeout(1)
+        other.sendall(f"OPTIONS sip:{LAN_BOX} SIP/2.0\r\nVia: SIP/2.0/TCP {address};branch=z9hG4bK1\r\nFrom: <sip:x@{address}>;tag=1"
+                      f"\r\nTo: <sip:{LAN_BOX}>\r\nCall-ID: 1@{address}\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n".encode())
+        with self.assertRaises(TimeoutError, msg="anything else is not heard"):
+            other.recv(1)
+        self.call(address=address, transport="t1")
+        self.assert_served(self.carrier)
+
     def test_rate_limit(self):
         """source beyond its rate limit"""
         address = f"{SITES['annex']}.102"

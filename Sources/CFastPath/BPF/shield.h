@@ -284,13 +284,19 @@ static __attribute__((noinline)) enum relay_outcome shield(void *context, void *
 	struct shield_block *block = bpf_map_lookup_elem(&shield_blocked, &source);
 	if (block && (!block->expiry || now < block->expiry) &&
 	    shield_standing_of(&source, now, block->bit_length) != SHIELD_ALLOWED) {
-		struct udphdr *udp = network + header_byte_count;
-		if (protocol == IPPROTO_UDP && !is_unusual && !is_fragment && (void *)(udp + 1) <= end &&
-		    shield_flags_of(destination, udp->dest, &is_ours) & SHIELD_EMERGENCY &&
+		struct udphdr *udp = network + header_byte_count; // TCP has its ports there, too
+		bool is_help = !is_unusual && !is_fragment && (void *)(udp + 1) <= end &&
+			       (protocol == IPPROTO_UDP || protocol == IPPROTO_TCP) &&
+			       shield_flags_of(destination, udp->dest, &is_ours) & SHIELD_EMERGENCY;
+		// What comes over a connection is judged where it is put together: cressetd hears nothing but a call for help.
+		// Opening one takes tokens like anybody's, below.
+		if (is_help && protocol == IPPROTO_UDP &&
 		    shield_asks_for_help(context, (__u8 *)(udp + 1), end, how >> 32, now))
 			return RELAY_NOT_OURS;
-		__sync_fetch_and_add(&block->packets, 1);
-		return RELAY_DROPPED_BLOCKED;
+		if (!is_help || protocol == IPPROTO_UDP) {
+			__sync_fetch_and_add(&block->packets, 1);
+			return RELAY_DROPPED_BLOCKED;
+		}
 	}
 
 	shield_flags_of(destination, 0, &is_ours);
