@@ -117,7 +117,9 @@ struct CallBench {
             case .removeFlow(let local), .readCounters(let local):
                 engine.handle(.mediaCounters(local: local, MediaFlowCounters()), at: now)
             case .callEnded: ended += 1
-            case .closeConnection, .bindMedia, .releaseMedia, .forwardMedia, .playMedia, .event, .announcement: break
+            case .closeConnection, .bindMedia, .releaseMedia, .forwardMedia, .playMedia, .event, .announcement,
+                .emergency:
+                break
             }
         }
         nanoseconds += cpuNanoseconds() - began
